@@ -1,0 +1,24 @@
+"""Compares runs on one page: python report.py RUN [RUN ...]."""
+
+import sys
+
+import hydra
+from omegaconf import DictConfig
+
+from fullcontext import compose
+
+compose.register()
+
+
+@hydra.main(version_base="1.3", config_path="conf", config_name="report")
+def main(cfg: DictConfig) -> None:
+    with compose.errors_for_people():
+        config = compose.typed(cfg, compose.schema.ReportConfig)
+        from fullcontext.report.run import run
+
+        run(config, compose.run_info())
+
+
+if __name__ == "__main__":
+    sys.argv[1:] = compose.positional("runs", sys.argv[1:])
+    compose.launch(main)

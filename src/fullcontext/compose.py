@@ -1,0 +1,213 @@
+"""Turns YAML plus overrides into one typed config; the only module that sees a DictConfig."""
+
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from fullcontext import config as schema
+
+ROOT = Path(__file__).resolve().parents[2]
+"""The checkout: its folders experiments/, sweeps/ and slurm/ are config groups."""
+
+VERBS = {
+    "synthesize": schema.SynthesizeConfig,
+    "train": schema.TrainConfig,
+    "probe": schema.ProbeRunConfig,
+    "report": schema.ReportConfig,
+}
+
+_OPTIONS = {
+    "corpus": {
+        "sotu": schema.SotuCorpus,
+        "files": schema.FilesCorpus,
+        "hub": schema.HubCorpus,
+    },
+    "writer": {"template": schema.TemplateWriter},
+    "objective": {"sft": schema.SftConfig},
+}
+"""Groups whose options differ in their *fields*: the dataclass is the option."""
+
+T = TypeVar("T")
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot be run, said in one sentence with its remedy."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunInfo:
+    """What Hydra decided about this run."""
+
+    output_dir: Path
+    choices: dict[str, str]
+    """Config group -> chosen option, the groups of Hydra itself left out."""
+    overrides: list[str]
+
+
+def register() -> None:
+    """Makes the schemas and the resolvers known to Hydra; call before `@hydra.main`."""
+    store = ConfigStore.instance()
+    for verb, node in VERBS.items():
+        store.store(name=f"{verb}_schema", node=node)
+    for group, options in _OPTIONS.items():
+        for name, option in options.items():
+            store.store(group=group, name=name, node=option)
+    OmegaConf.register_new_resolver("root", lambda: str(ROOT), replace=True)
+    OmegaConf.register_new_resolver("options", _options, replace=True)
+    OmegaConf.register_new_resolver("first", _first, replace=True)
+
+
+def _first(*given: Any) -> Any:
+    return next(value for value in given if value is not None)
+
+
+def _options(folder: str) -> str:
+    return ", ".join(sorted(path.stem for path in (ROOT / folder).glob("*.yaml")))
+
+
+def typed(cfg: DictConfig, kind: type[T]) -> T:
+    """The composed config as plain dataclasses.
+
+    Raises ConfigError if a value is out of range, a mandatory one is missing, or the config holds
+    a key that no dataclass declares (`+experiment=x` would otherwise run the baseline in silence).
+    """
+    try:
+        config = OmegaConf.to_object(cfg)
+        known = OmegaConf.structured(config)
+    except (OmegaConfBaseException, ValueError) as error:
+        raise ConfigError(str(error).split("\n    full_key")[0]) from error
+    given = OmegaConf.to_container(cfg)
+    unknown = sorted(_paths(given) - _paths(OmegaConf.to_container(known)))
+    if unknown:
+        hints = [_hint(key) for key in unknown]
+        raise ConfigError(f"unknown config keys: {', '.join(unknown)}; {'; '.join(hints)}")
+    if not isinstance(config, kind):
+        raise ConfigError(f"this config is a {type(config).__name__}, not a {kind.__name__}")
+    return config
+
+
+_PLURALS = {"experiment": "experiments", "sweep": "sweeps"}
+
+
+def _hint(key: str) -> str:
+    if key in _PLURALS:
+        plural = _PLURALS[key]
+        return f"write {plural}=NAME (plural, no +); there are: {_options(plural)}"
+    return f"remove {key} or correct its spelling (--cfg job prints every key)"
+
+
+def _paths(tree: Any, prefix: str = "") -> set[str]:
+    if not isinstance(tree, dict) or not tree:
+        return {prefix}
+    return {path for key, value in tree.items() for path in _paths(value, f"{prefix}.{key}".lstrip("."))}
+
+
+def run_info() -> RunInfo:
+    """Where Hydra put this run and which options were chosen; only inside `@hydra.main`."""
+    from hydra.core.hydra_config import HydraConfig
+
+    hydra = HydraConfig.get()
+    choices = {
+        str(group): str(option)
+        for group, option in hydra.runtime.choices.items()
+        if option is not None and not str(group).startswith("hydra")
+    }
+    return RunInfo(Path(hydra.runtime.output_dir), choices, list(hydra.overrides.task))
+
+
+def plain(config: Any) -> dict[str, Any]:
+    """A typed config as dicts, lists, strings and numbers, fit for YAML and JSON."""
+
+    def simple(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: simple(item) for key, item in value.items()}
+        if isinstance(value, list | tuple):
+            return [simple(item) for item in value]
+        return value.value if isinstance(value, Enum) else value
+
+    return cast(dict[str, Any], simple(asdict(config)))
+
+
+def write_yaml(config: Any, path: Path) -> None:
+    """Writes a typed config so that `read_yaml` gives it back."""
+    from fullcontext.store import write_aside
+
+    write_aside(path, OmegaConf.to_yaml(OmegaConf.create(plain(config))))
+
+
+def read_yaml(path: Path, kind: type[T]) -> T:
+    """A typed config back from the YAML of a run folder.
+
+    Raises ConfigError when the file was written by a version with other keys.
+    """
+    cfg = OmegaConf.load(path)
+    assert isinstance(cfg, DictConfig)
+    base = OmegaConf.structured(kind)
+    for group, options in _OPTIONS.items():
+        if group in cfg and group in base:
+            base[group] = OmegaConf.structured(options[_kind_of(group, cfg[group])])
+    try:
+        return typed(cast(DictConfig, OmegaConf.merge(base, cfg)), kind)
+    except OmegaConfBaseException as error:
+        raise ConfigError(
+            f"{path} does not fit this version of fullcontext: {str(error).splitlines()[0]};"
+            " use the version named in commit.txt beside it"
+        ) from error
+
+
+def _kind_of(group: str, node: DictConfig) -> str:
+    """The option whose fields are those of `node`: a run folder stores values, not classes."""
+    keys = set(node)
+    fitting = [
+        name
+        for name, option in _OPTIONS[group].items()
+        if set(option.__dataclass_fields__) == keys  # type: ignore[attr-defined]
+    ]
+    if not fitting:
+        raise ConfigError(f"{group} with the keys {sorted(map(str, keys))} is of no known kind")
+    return fitting[0]
+
+
+def positional(name: str, argv: list[str]) -> list[str]:
+    """`report.py A B title=x` -> Hydra's `runs=['A','B'] title=x`."""
+    given = [arg for arg in argv if not arg.startswith("-") and "=" not in arg]
+    rest = [arg for arg in argv if arg not in given]
+    quoted = ",".join("'" + arg.replace("\\", "\\\\").replace("'", "\\'") + "'" for arg in given)
+    return [*([f"{name}=[{quoted}]"] if given else []), *rest]
+
+
+@contextmanager
+def errors_for_people() -> Iterator[None]:
+    """An error meant for the user is printed as one sentence; the exit status is 2."""
+    try:
+        yield
+    except ConfigError as error:
+        sys.stderr.write(f"error: {error}\n")
+        raise SystemExit(2) from None
+
+
+def launch(main: Callable[[], Any]) -> None:
+    """Starts a verb's Hydra entry point; the singular `experiment=x` is refused with its remedy."""
+    for arg in sys.argv[1:]:
+        key = arg.split("=")[0].lstrip("+~")
+        if key in _PLURALS:
+            sys.stderr.write(f"error: unknown config key: {key}; {_hint(key)}\n")
+            raise SystemExit(2)
+    main()
+
+
+def compose_verb(verb: str, overrides: Iterable[str] = ()) -> Any:
+    """The typed config of a verb outside a script: tests, notebooks, other verbs."""
+    from hydra import compose, initialize_config_dir
+
+    register()
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        return typed(compose(verb, overrides=list(overrides)), VERBS[verb])

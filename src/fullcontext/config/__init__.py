@@ -1,0 +1,83 @@
+"""Every setting of every verb as a dataclass: typed, explained and checked; imports no torch.
+
+`compose.py` turns YAML and command-line overrides into these. `data.py` says what is read and
+assembled, `training.py` how a model is built and trained, `verbs.py` what each script takes.
+"""
+
+from fullcontext.config.data import (
+    CONTEXT_KINDS,
+    KINDS,
+    CorpusConfig,
+    DataConfig,
+    FilesCorpus,
+    HubCorpus,
+    KeyValueConfig,
+    LengthLaw,
+    Placement,
+    SotuCorpus,
+    TemplateWriter,
+    WriterConfig,
+)
+from fullcontext.config.training import (
+    ArchitectureConfig,
+    AttentionConfig,
+    CheckpointConfig,
+    Chat,
+    Decay,
+    ModelConfig,
+    Normalise,
+    ObjectiveConfig,
+    OptimizerConfig,
+    PositionsConfig,
+    Precision,
+    ScheduleConfig,
+    SftConfig,
+    ShardingConfig,
+    Strategy,
+    TrackingConfig,
+    TrackingMode,
+)
+from fullcontext.config.verbs import (
+    ProbeConfig,
+    ProbeRunConfig,
+    ReportConfig,
+    SynthesizeConfig,
+    TrainConfig,
+)
+
+__all__ = [
+    "CONTEXT_KINDS",
+    "KINDS",
+    "ArchitectureConfig",
+    "AttentionConfig",
+    "Chat",
+    "CheckpointConfig",
+    "CorpusConfig",
+    "DataConfig",
+    "Decay",
+    "FilesCorpus",
+    "HubCorpus",
+    "KeyValueConfig",
+    "LengthLaw",
+    "ModelConfig",
+    "Normalise",
+    "ObjectiveConfig",
+    "OptimizerConfig",
+    "Placement",
+    "PositionsConfig",
+    "Precision",
+    "ProbeConfig",
+    "ProbeRunConfig",
+    "ReportConfig",
+    "ScheduleConfig",
+    "SftConfig",
+    "ShardingConfig",
+    "SotuCorpus",
+    "Strategy",
+    "SynthesizeConfig",
+    "TemplateWriter",
+    "TrackingConfig",
+    "TrackingMode",
+    "TrainConfig",
+    "WriterConfig",
+]

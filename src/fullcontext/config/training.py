@@ -1,0 +1,221 @@
+"""How a model is built, trained, saved and tracked."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from fullcontext.config import check
+
+
+class Chat(StrEnum):
+    """The markup around what the user says."""
+
+    inst = "inst"
+    """`[INST] ... [/INST]`, as FILM trains Mistral-7B-Instruct-v0.2."""
+    template = "template"
+    """The chat template that comes with the tokenizer."""
+    none = "none"
+    """No markup."""
+
+
+class Strategy(StrEnum):
+    """How weights, gradients and optimizer state are spread over ranks."""
+
+    none = "none"
+    ddp = "ddp"
+    full_shard = "full_shard"
+    hybrid = "hybrid"
+
+
+class Decay(StrEnum):
+    """What the learning rate does after warm-up."""
+
+    cosine = "cosine"
+    linear = "linear"
+    constant = "constant"
+
+
+class Normalise(StrEnum):
+    """What one unit of the loss is."""
+
+    token = "token"
+    """Every supervised token of the step counts the same."""
+    example = "example"
+    """Every example of the step counts the same, whatever the length of its answer."""
+
+
+class Precision(StrEnum):
+    """The dtype of the matrix products; weights and optimizer state are always fp32."""
+
+    fp32 = "fp32"
+    bf16 = "bf16"
+
+
+class TrackingMode(StrEnum):
+    """Where W&B records go; the run folder is always written."""
+
+    auto = "auto"
+    online = "online"
+    offline = "offline"
+    disabled = "disabled"
+
+
+@dataclass(kw_only=True)
+class ArchitectureConfig:
+    """Sizes of a Mistral-shaped model: builds `tiny`, and lets preflight know a 7B unopened."""
+
+    hidden_size: int
+    intermediate_size: int
+    num_layers: int
+    num_heads: int
+    num_kv_heads: int
+    head_dim: int
+    vocab_size: int
+    max_positions: int
+    rope_theta: float
+    tie_embeddings: bool
+    initializer_range: float = 0.02
+
+    def __post_init__(self) -> None:
+        for name in ("hidden_size", "intermediate_size", "num_layers", "num_heads", "head_dim"):
+            check.within(f"model.architecture.{name}", getattr(self, name), 1)
+        if self.num_heads % self.num_kv_heads:
+            raise ValueError(
+                f"model.architecture.num_heads={self.num_heads} is not a multiple of"
+                f" num_kv_heads={self.num_kv_heads}"
+            )
+
+    @property
+    def num_parameters(self) -> int:
+        """Weights of the model, counted from its sizes."""
+        attention = self.hidden_size * self.head_dim * (2 * self.num_heads + 2 * self.num_kv_heads)
+        layer = attention + 3 * self.hidden_size * self.intermediate_size + 2 * self.hidden_size
+        embeddings = self.vocab_size * self.hidden_size * (1 if self.tie_embeddings else 2)
+        return self.num_layers * layer + embeddings + self.hidden_size
+
+
+@dataclass(kw_only=True)
+class ModelConfig:
+    """A model by hub name or local folder, or built from its architecture with random weights."""
+
+    name: str
+    path: str | None = None
+    """Hub repository or local folder; null builds `architecture` with random weights."""
+    tokenizer: str
+    """`mistral_v1` (from mistral-common), `symbols` (one token a word), or a name or folder."""
+    chat: Chat = Chat.template
+    architecture: ArchitectureConfig
+    symbols: dict[str, int] = field(default_factory=dict)
+    """For `tokenizer: symbols`: prefix of the symbol -> how many of them."""
+    trust_remote_code: bool = False
+
+
+@dataclass(kw_only=True)
+class PositionsConfig:
+    """What the model is told about positions."""
+
+    rope_theta: float | None = None
+    """Base of the rotary embedding; null keeps the model's own."""
+
+    def __post_init__(self) -> None:
+        check.above("positions.rope_theta", self.rope_theta, 1)
+
+
+@dataclass(kw_only=True)
+class AttentionConfig:
+    """Which kernel reads the block table."""
+
+    backend: str = "blocks"
+    """`blocks`: one scaled-dot-product call for all blocks of a shape; exact on any device."""
+
+    def __post_init__(self) -> None:
+        check.one_of("attention.backend", self.backend, ("blocks",))
+
+
+@dataclass(kw_only=True)
+class ShardingConfig:
+    """How a model is spread over ranks."""
+
+    strategy: Strategy = Strategy.none
+    cpu_offload: bool = False
+
+
+@dataclass(kw_only=True)
+class ObjectiveConfig:
+    """What is minimised. Each objective is a subclass and an option of its own."""
+
+    name: str
+    normalise: Normalise = Normalise.token
+
+
+@dataclass(kw_only=True)
+class SftConfig(ObjectiveConfig):
+    """Negative log-likelihood of the answer and its end token, nothing else (IN2, section 2.2)."""
+
+    name: str = "sft"
+
+
+@dataclass(kw_only=True)
+class ScheduleConfig:
+    """The learning rate as a function of the step."""
+
+    peak: float = 1e-6
+    decay: Decay = Decay.cosine
+    warmup_ratio: float = 0.03
+    """Share of all steps over which the rate rises linearly from 0."""
+    floor_ratio: float = 0.0
+    """The rate at the end, as a share of the peak."""
+
+    def __post_init__(self) -> None:
+        check.above("schedule.peak", self.peak, 0)
+        check.within("schedule.peak", self.peak, 0, 1)
+        check.within("schedule.warmup_ratio", self.warmup_ratio, 0, 1)
+        check.within("schedule.floor_ratio", self.floor_ratio, 0, 1)
+
+
+@dataclass(kw_only=True)
+class OptimizerConfig:
+    """AdamW. The paper reports neither betas nor weight decay nor clipping: these are ours."""
+
+    beta1: float = 0.9
+    beta2: float = 0.95
+    epsilon: float = 1e-8
+    weight_decay: float = 0.0
+    clip_norm: float = 1.0
+
+    def __post_init__(self) -> None:
+        check.within("optimizer.beta1", self.beta1, 0, 0.999999)
+        check.within("optimizer.beta2", self.beta2, 0, 0.999999)
+        check.above("optimizer.epsilon", self.epsilon, 0)
+        check.within("optimizer.weight_decay", self.weight_decay, 0)
+        check.above("optimizer.clip_norm", self.clip_norm, 0)
+
+
+@dataclass(kw_only=True)
+class CheckpointConfig:
+    """When state is saved."""
+
+    every_steps: int = 100
+    keep: int = 2
+    """How many of the newest checkpoints stay."""
+    export: bool = True
+    """Writes the final model as a Hugging Face folder."""
+
+    def __post_init__(self) -> None:
+        check.within("checkpoint.every_steps", self.every_steps, 1)
+        check.within("checkpoint.keep", self.keep, 1)
+
+
+@dataclass(kw_only=True)
+class TrackingConfig:
+    """W&B mirrors the run folder; it can never stop a run."""
+
+    mode: TrackingMode = TrackingMode.auto
+    """`auto` goes offline by itself when there is no key or no network."""
+    project: str = "fullcontext"
+    entity: str | None = None
+    init_timeout_s: int = 20
+    finish_timeout_s: int = 60
+
+    def __post_init__(self) -> None:
+        check.within("tracking.init_timeout_s", self.init_timeout_s, 1)
+        check.within("tracking.finish_timeout_s", self.finish_timeout_s, 1)

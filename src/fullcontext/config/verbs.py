@@ -1,0 +1,180 @@
+"""The root of the configuration of each script."""
+
+from dataclasses import dataclass, field
+
+from fullcontext.config import check
+from fullcontext.config.data import CorpusConfig, DataConfig, WriterConfig
+from fullcontext.config.training import (
+    AttentionConfig,
+    CheckpointConfig,
+    ModelConfig,
+    ObjectiveConfig,
+    OptimizerConfig,
+    PositionsConfig,
+    Precision,
+    ScheduleConfig,
+    ShardingConfig,
+    TrackingConfig,
+)
+
+TASKS = ("document", "code", "database", "key_value")
+"""The probes: VaL's three and the fact-free one."""
+
+
+@dataclass(kw_only=True)
+class ProbeConfig:
+    """Which positions are asked of which tasks, and how often."""
+
+    tasks: list[str]
+    context_tokens: int = 1024
+    """Length of every probed context, prompt and longest answer counted in."""
+    contexts: int = 4
+    """Contexts ("sets" in VaL) of each task; the unit of the bootstrap."""
+    questions: int | None = None
+    """Positions asked in each context, evenly spaced; null asks every item."""
+    bins: int = 10
+    """Depth bins of the curve."""
+    max_new_tokens: int = 48
+    every_steps: int = 0
+    """Probes in training every so many steps, before the first and after the last; 0 never."""
+
+    def __post_init__(self) -> None:
+        for task in self.tasks:
+            check.one_of("probe.tasks", task, TASKS)
+        check.within("probe.context_tokens", self.context_tokens, 32)
+        check.within("probe.contexts", self.contexts, 1)
+        check.within("probe.questions", self.questions, 2)
+        check.within("probe.bins", self.bins, 3)
+        check.within("probe.max_new_tokens", self.max_new_tokens, 1)
+        check.within("probe.every_steps", self.every_steps, 0)
+
+
+@dataclass(kw_only=True)
+class SynthesizeConfig:
+    """synthesize.py: corpus -> segments -> questions -> store."""
+
+    corpus: CorpusConfig
+    data: DataConfig
+    model: ModelConfig
+    """Only its tokenizer is used."""
+    writer: WriterConfig
+    seed: int = 0
+
+
+@dataclass(kw_only=True)
+class TrainConfig:
+    """train.py: store -> batches -> loss -> checkpoints, with probes on the way."""
+
+    corpus: CorpusConfig
+    writer: WriterConfig
+    data: DataConfig
+    model: ModelConfig
+    objective: ObjectiveConfig
+    positions: PositionsConfig
+    schedule: ScheduleConfig
+    sharding: ShardingConfig
+    attention: AttentionConfig
+    probe: ProbeConfig
+    tracking: TrackingConfig
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
+    name: str | None = None
+    """Name of the run in tables and in W&B; null takes the chosen experiment's."""
+    claim: str | None = None
+    """What the experiment is expected to show, in a sentence."""
+    seed: int = 0
+    batch_size: int = 128
+    """Examples of one optimizer step, whatever the number of ranks."""
+    epochs: float = 1.0
+    max_steps: int | None = None
+    """Stops earlier; null trains all epochs."""
+    max_tokens: int = 32768
+    """Most tokens that run through the model at once (one micro-batch)."""
+    precision: Precision = Precision.bf16
+    gradient_checkpointing: bool = False
+    log_every: int = 1
+    max_bad_steps: int = 5
+    """Steps in a row with a non-finite loss or gradient before the run gives up."""
+    threads: int | None = None
+    """CPU threads of torch; null leaves its choice. Bit-identical resume needs the same number."""
+    init: str | None = None
+    """Run folder or exported model whose weights training starts from."""
+    resume: str | None = None
+    """Run folder to continue from its newest complete checkpoint, with its own configuration."""
+
+    def __post_init__(self) -> None:
+        check.within("batch_size", self.batch_size, 1)
+        check.above("epochs", self.epochs, 0)
+        check.within("max_steps", self.max_steps, 1)
+        check.within("max_tokens", self.max_tokens, 16)
+        check.within("log_every", self.log_every, 1)
+        check.within("max_bad_steps", self.max_bad_steps, 1)
+        check.within("threads", self.threads, 1)
+        if self.batch_size % self.data.questions_per_context:
+            raise ValueError(
+                f"batch_size={self.batch_size} is not a multiple of"
+                f" data.questions_per_context={self.data.questions_per_context}; a step holds"
+                " whole contexts"
+            )
+        longest = self.data.context_range[1]
+        if self.data.questions_per_context == 1 and longest > self.max_tokens:
+            raise ValueError(
+                f"max_tokens={self.max_tokens} is below the longest example,"
+                f" data.context_range[1]={longest}; raise max_tokens or shorten the contexts"
+            )
+        for key, tokens in (
+            ("data.context_range[1]", longest),
+            ("probe.context_tokens", self.probe.context_tokens),
+        ):
+            if tokens > self.model.architecture.max_positions:
+                raise ValueError(
+                    f"{key}={tokens} exceeds model.architecture.max_positions="
+                    f"{self.model.architecture.max_positions} of model {self.model.name};"
+                    " shorten it or choose a model with more positions"
+                )
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps of the run: whole batches in `epochs`, cut at `max_steps`."""
+        drawn = sum(self.data.examples[kind] for kind in self.data.kinds) * self.epochs
+        steps = max(1, int(drawn // self.batch_size))
+        return steps if self.max_steps is None else min(steps, self.max_steps)
+
+
+@dataclass(kw_only=True)
+class ProbeRunConfig:
+    """probe.py: checkpoint -> answers by position."""
+
+    model: ModelConfig
+    probe: ProbeConfig
+    data: DataConfig
+    attention: AttentionConfig
+    positions: PositionsConfig
+    precision: Precision = Precision.bf16
+    run: str | None = None
+    """Run folder whose model (exported, or its newest checkpoint) is probed; null probes `model`
+    as it is. The run's own model, prompt and positions are used."""
+    step: int | None = None
+    """Step of `run` whose checkpoint is probed; null takes the newest."""
+    seed: int = 0
+    threads: int | None = None
+    name: str | None = None
+
+
+@dataclass(kw_only=True)
+class ReportConfig:
+    """report.py: run folders -> one page, figures and a table."""
+
+    runs: list[str]
+    """Run folders, or folders that hold them."""
+    title: str = "fullcontext report"
+    output: str | None = None
+    """Folder of the page; null uses the verb's own output folder."""
+    bootstrap: int = 1000
+    """Resamples behind each interval."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.runs:
+            raise ValueError("runs is empty; name at least one run: python report.py FOLDER ...")
+        check.within("bootstrap", self.bootstrap, 100)

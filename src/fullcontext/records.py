@@ -1,0 +1,160 @@
+"""The nouns of the pipeline, in the order in which they arise."""
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+Ids = npt.NDArray[np.int32]
+"""Token ids, shape (tokens,)."""
+
+IGNORE = -100
+"""The label of a position that is not supervised."""
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One text of a corpus."""
+
+    id: str
+    text: str
+    source: str
+    licence: str
+    parent: str
+    """Id of the raw document this text was cut from; its own id if it is whole."""
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A newline-aligned piece of a document, at least `segment_size` tokens."""
+
+    id: str
+    document: str
+    parent: str
+    index: int
+    """Place in its document."""
+    text: str
+    tokens: Ids
+    """The ids of `text + separator`, as they stand in any context (see data/tokens.py)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A question, its answer and the segments that hold the answer."""
+
+    id: str
+    kind: str
+    """One of config.KINDS."""
+    question: str
+    answer: str
+    evidence: tuple[str, ...]
+    """Segment ids; empty only for instructions."""
+    context: tuple[str, ...]
+    """Segment ids that go into the context whatever else does: the evidence, for integration and
+    short context every segment of the document (IN2, equation 2)."""
+    document: str
+    parent: str
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A question as tokens, after a context that ends in a newline or after nothing."""
+
+    id: str
+    kind: str
+    prompt: Ids
+    answer: Ids
+    """Ends with the end-of-sequence token."""
+    depth: float | None = None
+    """Mean relative place (0-1, by token) of the evidence in the context; None without context."""
+    position: int | None = None
+    """Index of the asked item, where the context is a list of items."""
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One or several questions in one assembled context."""
+
+    index: int
+    """Example id of the first question; the others follow it."""
+    context: Ids
+    """Prompt head, segments, and the newlines after them; empty for instructions."""
+    asked: tuple[Asked, ...]
+    requested: int | None = None
+    """Tokens asked of the length law; None where the kind has its natural length."""
+    evidence: int = 0
+    """Evidence segments in the context."""
+    fillers: int = 0
+    """Filler segments in the context."""
+
+    @property
+    def tokens(self) -> int:
+        """Tokens that run through the model: the context once and every question."""
+        return len(self.context) + sum(len(a.prompt) + len(a.answer) for a in self.asked)
+
+    @property
+    def supervised(self) -> int:
+        """Tokens that carry loss: the answers and their end tokens."""
+        return sum(len(a.answer) for a in self.asked)
+
+
+class Span(NamedTuple):
+    """Token positions [start, stop) of a row."""
+
+    start: int
+    stop: int
+
+
+class Block(NamedTuple):
+    """Queries of one span see the keys of `keys`, and themselves causally.
+
+    A context of 5 tokens with questions of 2 and 3 is
+    `Block((0, 5), None), Block((5, 7), (0, 5)), Block((7, 10), (0, 5))`.
+    """
+
+    queries: Span
+    keys: Span | None
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """Examples one after another: what one forward pass sees; no padding."""
+
+    input_ids: Ids
+    """Shape (tokens,)."""
+    position_ids: Ids
+    """Shape (tokens,); restart at 0 in every example, and after the context in every question."""
+    labels: Ids
+    """Shape (tokens,): the token to be predicted *at* each position (shifted already), IGNORE
+    where nothing is supervised."""
+    blocks: tuple[Block, ...]
+    """Who sees whom; covers every position once as a query."""
+    label_questions: Ids
+    """Shape (supervised tokens,): which question of the row each labelled position belongs to."""
+    examples: tuple[Example, ...] = field(default=())
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a model said to one probe question; one line of answers/*.jsonl."""
+
+    task: str
+    set: int
+    """The context it was asked in; questions of one set are not independent."""
+    position: int
+    """Index of the asked item."""
+    items: int
+    """Items in the context."""
+    depth: float
+    """Relative place of the item's first token in the context, 0-1."""
+    context_tokens: int
+    question: str
+    gold: str
+    prediction: str
+    score: float
+    """VaL's metric of the task (IN2, section 3), 0-1."""
+    first_logp: float
+    """Log-probability of the answer's first token: a diagnostic, not an accuracy."""
+    mean_logp: float
+    """Mean log-probability of the gold answer's tokens: a diagnostic, not an accuracy."""

@@ -1,0 +1,21 @@
+"""Trains: python train.py data=in2_mix model=mistral7b, python train.py experiments=demo."""
+
+import hydra
+from omegaconf import DictConfig
+
+from fullcontext import compose
+
+compose.register()
+
+
+@hydra.main(version_base="1.3", config_path="conf", config_name="train")
+def main(cfg: DictConfig) -> float | None:
+    with compose.errors_for_people():
+        config = compose.typed(cfg, compose.schema.TrainConfig)
+        from fullcontext.train.run import run
+
+        return run(config, compose.run_info())
+
+
+if __name__ == "__main__":
+    compose.launch(main)
