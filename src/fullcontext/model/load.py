@@ -1,0 +1,94 @@
+"""A transformers model with fp32 weights and block attention, from a config or from a folder."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from fullcontext.compose import ConfigError
+from fullcontext.config import ArchitectureConfig, ModelConfig, PositionsConfig
+from fullcontext.model import attention
+from fullcontext.randomness import torch_seed
+
+
+def load(
+    config: ModelConfig, positions: PositionsConfig, seed: int = 0, weights: Path | None = None
+) -> Any:
+    """The model, in fp32: master weights, since an update of 1e-6 is lost in bf16.
+
+    `weights` is a folder in Hugging Face format that replaces `config.path` (an export).
+    Raises ConfigError if the weights are not there, or the model attends in a sliding window.
+    """
+    attention.register()
+    source = str(weights) if weights else config.path
+    model = _pretrained(source, config, positions) if source else _built(config, positions, seed)
+    window = getattr(model.config, "sliding_window", None)
+    if window and getattr(model.config, "use_sliding_window", True):
+        raise ConfigError(
+            f"model {config.name} attends in a sliding window of {window} tokens, which block"
+            " attention does not do; choose a model without one (Mistral-7B v0.2 and later)"
+        )
+    model.config.use_cache = False
+    return model
+
+
+def _pretrained(source: str, config: ModelConfig, positions: PositionsConfig) -> Any:
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    try:
+        settings = AutoConfig.from_pretrained(source, trust_remote_code=config.trust_remote_code)
+        _set_theta(settings, positions.rope_theta)
+        return AutoModelForCausalLM.from_pretrained(
+            source,
+            config=settings,
+            dtype=torch.float32,
+            attn_implementation=attention.NAME,
+            use_safetensors=True,
+            trust_remote_code=config.trust_remote_code,
+        )
+    except OSError as error:
+        raise ConfigError(
+            f"the weights model.path={source!r} cannot be loaded ({str(error).splitlines()[0]});"
+            " give a local folder in Hugging Face format with safetensors (model.path=FOLDER),"
+            " connect to the hub, or use model=tiny"
+        ) from error
+
+
+def _built(config: ModelConfig, positions: PositionsConfig, seed: int) -> Any:
+    from transformers import MistralForCausalLM
+
+    settings = mistral_config(config.architecture)
+    _set_theta(settings, positions.rope_theta)
+    settings._attn_implementation = attention.NAME
+    state = torch.random.get_rng_state()
+    torch.manual_seed(torch_seed(seed, "initial weights"))
+    model = MistralForCausalLM(settings).float()
+    torch.random.set_rng_state(state)
+    return model
+
+
+def mistral_config(sizes: ArchitectureConfig) -> Any:
+    """transformers' config of a Mistral-shaped model."""
+    from transformers import MistralConfig
+
+    return MistralConfig(
+        vocab_size=sizes.vocab_size,
+        hidden_size=sizes.hidden_size,
+        intermediate_size=sizes.intermediate_size,
+        num_hidden_layers=sizes.num_layers,
+        num_attention_heads=sizes.num_heads,
+        num_key_value_heads=sizes.num_kv_heads,
+        head_dim=sizes.head_dim,
+        max_position_embeddings=sizes.max_positions,
+        rope_parameters={"rope_type": "default", "rope_theta": sizes.rope_theta},
+        initializer_range=sizes.initializer_range,
+        tie_word_embeddings=sizes.tie_embeddings,
+        sliding_window=None,
+        bos_token_id=1,
+        eos_token_id=2,
+    )
+
+
+def _set_theta(settings: Any, theta: float | None) -> None:
+    if theta is not None:
+        settings.rope_parameters = {**settings.rope_parameters, "rope_theta": theta}
