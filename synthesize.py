@@ -12,9 +12,9 @@ compose.register()
 def main(cfg: DictConfig) -> None:
     with compose.errors_for_people():
         config = compose.typed(cfg, compose.schema.SynthesizeConfig)
-        from fullcontext.data.synthesis import synthesize
+        from fullcontext.data.synthesis import run
 
-        synthesize(config, compose.run_info())
+        run(config, compose.run_info())
 
 
 if __name__ == "__main__":

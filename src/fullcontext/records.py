@@ -25,7 +25,7 @@ class Document:
     """Id of the raw document this text was cut from; its own id if it is whole."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Segment:
     """A newline-aligned piece of a document, at least `segment_size` tokens."""
 
@@ -57,7 +57,7 @@ class Question:
     parent: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Asked:
     """A question as tokens, after a context that ends in a newline or after nothing."""
 
@@ -72,7 +72,7 @@ class Asked:
     """Index of the asked item, where the context is a list of items."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Example:
     """One or several questions in one assembled context."""
 
@@ -117,7 +117,7 @@ class Block(NamedTuple):
     keys: Span | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Row:
     """Examples one after another: what one forward pass sees; no padding."""
 

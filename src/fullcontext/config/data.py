@@ -144,6 +144,8 @@ class DataConfig:
     """Bins of `placement: stratified` and of the data report."""
     exclude_answer: bool = True
     """No filler segment may contain the answer of a fine-grained question verbatim."""
+    drop_oversized: bool = False
+    """Leaves out, and counts, questions whose evidence fits in no context; otherwise an error."""
     questions_per_context: int = 1
     """Questions that share one context, each with its exact own loss."""
     curriculum_steps: int = 0

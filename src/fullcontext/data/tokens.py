@@ -31,7 +31,7 @@ class Encoder:
         self.specials = tuple(str(t) for t in tokenizer.all_special_tokens)
         self.bos: int | None = tokenizer.bos_token_id
         self.eos: int = tokenizer.eos_token_id
-        self.cached = lru_cache(maxsize=4096)(self.encode)
+        self.cached = lru_cache(maxsize=1 << 16)(self.encode)
 
     def _ids(self, text: str) -> list[int]:
         return cast(list[int], self.tokenizer(text, add_special_tokens=False)["input_ids"])

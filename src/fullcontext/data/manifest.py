@@ -1,0 +1,103 @@
+"""What a store is made of: its folder, its schema and its manifest, which is written last."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+import fullcontext
+from fullcontext.compose import ConfigError, plain
+from fullcontext.config import SynthesizeConfig
+from fullcontext.data.tokens import Encoder
+from fullcontext.data.writers import Writer
+from fullcontext.store import MANIFEST, fingerprint
+
+SEGMENT_SCHEMA = pa.schema(
+    [
+        ("id", pa.string()), ("document", pa.string()), ("parent", pa.string()),
+        ("index", pa.int32()), ("text", pa.string()), ("tokens", pa.list_(pa.int32())),
+    ]
+)  # fmt: skip
+QUESTION_SCHEMA = pa.schema(
+    [
+        ("id", pa.string()), ("kind", pa.string()), ("question", pa.string()),
+        ("answer", pa.string()), ("evidence", pa.list_(pa.string())),
+        ("context", pa.list_(pa.string())), ("document", pa.string()), ("parent", pa.string()),
+    ]
+)  # fmt: skip
+
+
+def store_path(config: Any) -> Path:
+    """The store of a config with `data`, `corpus`, `model` and `writer` in it."""
+    if config.data.store:
+        return Path(config.data.store)
+    named = config.model.tokenizer.rstrip("/").split("/")[-1]
+    name = f"{config.corpus.name}-{config.writer.name}-{named}-{config.data.segment_size}"
+    return Path("outputs/stores") / name
+
+
+def settings(config: SynthesizeConfig, encoder: Encoder, writer: Writer) -> dict[str, Any]:
+    """Everything the content of a store depends on."""
+    return {
+        "corpus": plain(config.corpus),
+        "segment_size": config.data.segment_size,
+        "separator": config.data.separator,
+        "examples": {k: v for k, v in config.data.examples.items() if k != "key_value"},
+        "tokenizer": config.model.tokenizer,
+        "tokenizer_hash": tokenizer_hash(encoder),
+        "writer": writer.version,
+        "seed": config.seed,
+    }
+
+
+def tokenizer_hash(encoder: Encoder) -> str:
+    """Equal for tokenizers that give equal ids."""
+    return fingerprint(json.loads(encoder.tokenizer.backend_tokenizer.to_str()))
+
+
+def read(folder: Path) -> dict[str, Any] | None:
+    """The manifest of a finished store, or None."""
+    path = folder / MANIFEST
+    if not path.exists():
+        return None
+    try:
+        manifest: dict[str, Any] = json.loads(path.read_text())
+    except json.JSONDecodeError as error:
+        raise ConfigError(
+            f"{path} is not JSON ({error}); delete {folder} and run synthesize.py"
+        ) from error
+    if manifest.get("version", "").split(".")[:2] != fullcontext.__version__.split(".")[:2]:
+        raise ConfigError(
+            f"{folder} was written by fullcontext {manifest.get('version')}, this is"
+            f" {fullcontext.__version__}; delete the folder and run synthesize.py again"
+        )
+    return manifest
+
+
+def refuse_other(folder: Path, there: dict[str, Any], wanted: dict[str, Any]) -> None:
+    """Raises ConfigError naming every setting in which a store differs from what is wanted."""
+    differing = [key for key in wanted if there.get(key) != wanted[key]]
+    if differing:
+        parts = "; ".join(f"{k}: {there.get(k)!r} there, {wanted[k]!r} here" for k in differing)
+        raise ConfigError(
+            f"{folder} holds a store made with other settings ({parts});"
+            " choose another folder with data.store=FOLDER, or delete this one"
+        )
+
+
+def describe(manifest: dict[str, Any]) -> str:
+    """What a store holds, in a few lines."""
+    sizes = manifest["segment_tokens"]
+    wanted = manifest["settings"]["examples"]
+    lines = [
+        f"  {manifest['documents']:,} documents, {manifest['texts']:,} texts,"
+        f" {manifest['segments']:,} segments of {sizes['mean']} tokens on average"
+        f" (median {sizes['median']:.0f}, 95 % up to {sizes['p95']:.0f})"
+    ]
+    lines += [
+        f"  {kind}: {made:,} questions of {wanted[kind]:,} wanted"
+        for kind, made in manifest["questions"].items()
+    ]
+    lines += [f"  {reason}: {count:,}" for reason, count in manifest["dropped"].items()]
+    return "\n".join(lines)

@@ -1,0 +1,64 @@
+"""Who asks the questions: one module a writer, all with the same three verbs."""
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
+
+from fullcontext.config import TemplateWriter, WriterConfig
+from fullcontext.records import Document, Segment
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """What a writer is asked: questions of one kind about one segment or a whole text."""
+
+    kind: str
+    document: Document
+    segments: tuple[Segment, ...]
+
+    @property
+    def key(self) -> list[str]:
+        """What the reply depends on, besides the writer: kind and text."""
+        return [self.kind, *(segment.text for segment in self.segments)]
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A question and its answer; `evidence` are indices into the asked segments."""
+
+    question: str
+    answer: str
+    evidence: tuple[int, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """As the journal keeps it."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, record: dict[str, Any]) -> "Reply":
+        """Back from the journal."""
+        return cls(record["question"], record["answer"], tuple(record["evidence"]))
+
+
+class Writer(Protocol):
+    """Turns segments into questions that can be answered from them alone."""
+
+    version: str
+    """Changes whenever equal segments would give other questions; part of the store's name."""
+
+    def prepare(self, documents: Iterable[Document]) -> None:
+        """Sees the whole corpus once before the first question."""
+
+    def ask(self, asking: Asking, seed: int) -> Reply | None:
+        """One question, or None where the segments hold nothing to ask about."""
+
+
+def load(config: WriterConfig) -> Writer:
+    """The writer of a config."""
+    match config:
+        case TemplateWriter():
+            from fullcontext.data.writers.template import Template
+
+            return Template()
+        case _:
+            raise AssertionError(f"no writer for {type(config).__name__}")

@@ -1,0 +1,246 @@
+"""Deterministic questions about details of real sentences.
+
+Every question quotes enough of a sentence to point at it, hides one detail and asks for that. What
+is quoted occurs once in the whole corpus, so no filler can answer differently. The answers are
+words of the evidence: unlike the paper's, they are not paraphrased.
+"""
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from fullcontext.data import sentences
+from fullcontext.data.segments import paragraphs
+from fullcontext.data.writers import Asking, Reply
+from fullcontext.randomness import rng
+from fullcontext.records import Document, Segment
+
+GAP = "____"
+_NUMBER = re.compile(r"(?<![\w$.,-])\$?\d[\d,]*(?:\.\d+)?(?![\w'’-]|[.,]\d)")
+_NAME = re.compile(
+    r"(?<=[a-z,;] )[A-Z][a-z]{2,}(?: (?:of |and )?[A-Z][a-z]{2,})*(?=[ ,;.])(?!\. [a-z])"
+)
+_UNIT = re.compile(r" (?:hundred|thousand|million|billion|trillion|per ?cent)\b")
+_COMMON = frozenset(
+    "Congress Government Governments State States United President House Senate Executive Union"
+    " Department Secretary Republic Nation Nations Constitution Administration Treasury American"
+    " Americans America Federal Act General Army Navy God Government's Executive's".split()
+)
+_OPENING = 9
+"""Words quoted of a sentence whose rest is asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Detail:
+    """A number or a name in a sentence, and the sentence with a gap in its place."""
+
+    answer: str
+    gapped: str
+    number: float | None
+    """Its value, if it is a plain number (`$22 billion` is not: its unit lies outside the gap)."""
+
+
+class Template:
+    """See the module."""
+
+    version = "template-1"
+
+    def __init__(self) -> None:
+        self._seen: Counter[int] = Counter()
+
+    def prepare(self, documents: Iterable[Document]) -> None:
+        """Counts every quotation that a question could hold."""
+        for document in documents:
+            for paragraph in paragraphs(document.text):
+                for sentence in sentences.split(paragraph):
+                    self._seen.update(_mark(quote) for quote in _quotations(sentence))
+
+    def _unique(self, quote: str) -> bool:
+        return self._seen[_mark(quote)] <= 1
+
+    def ask(self, asking: Asking, seed: int) -> Reply | None:
+        """A question of the asked kind, drawn by the text alone."""
+        draw = rng(seed, "template", *_numbers(asking.key))
+        match asking.kind:
+            case "fine_grained":
+                return self._fine_grained(asking.segments, draw)
+            case "integration":
+                return self._integration(asking.segments, draw)
+            case "short_context":
+                either = (self._fine_grained, self._integration)
+                first, second = either if draw.random() < 0.5 else either[::-1]
+                return first(asking.segments, draw) or second(asking.segments, draw)
+            case "instruction":
+                return self._instruction(asking.segments, draw)
+            case kind:
+                raise AssertionError(f"template does not write {kind}")
+
+    def _fine_grained(self, segments: tuple[Segment, ...], draw: np.random.Generator) -> Reply | None:
+        index = int(draw.integers(len(segments)))
+        forms = [self._gap, self._continuation, self._next]
+        for choice in draw.choice(3, size=3, replace=False, p=[0.6, 0.2, 0.2]):
+            reply = forms[choice](segments[index], draw)
+            if reply is not None:
+                return Reply(reply[0], reply[1], (index,))
+        return None
+
+    def _gap(self, segment: Segment, draw: np.random.Generator) -> tuple[str, str] | None:
+        found = self._details(segment)
+        if not found:
+            return None
+        detail = found[int(draw.integers(len(found)))]
+        noun = "name" if detail.answer[0].isupper() else "figure"
+        wordings = (
+            f'Which {noun} belongs in the gap of this statement: "{detail.gapped}"?',
+            f'One statement reads: "{detail.gapped}" Which {noun} stands where the gap is?',
+        )
+        return wordings[int(draw.integers(2))], detail.answer
+
+    def _continuation(self, segment: Segment, draw: np.random.Generator) -> tuple[str, str] | None:
+        found = [
+            s
+            for s in _sentences(segment)
+            if len(s.split()) >= _OPENING + 6 and self._unique(_opening(s))
+        ]
+        if not found:
+            return None
+        words = found[int(draw.integers(len(found)))].split()
+        opening = " ".join(words[:_OPENING])
+        return f'How does the sentence go on that begins "{opening}"?', " ".join(words[_OPENING:])
+
+    def _next(self, segment: Segment, draw: np.random.Generator) -> tuple[str, str] | None:
+        found = []
+        for paragraph in paragraphs(segment.text):
+            lines = sentences.split(paragraph)
+            for first, second in zip(lines, lines[1:], strict=False):
+                if sentences.is_plain(first, most=30) and sentences.is_plain(second, 5, 30):
+                    found.append((first, second))
+        found = [pair for pair in found if self._unique(pair[0])]
+        if not found:
+            return None
+        first, second = found[int(draw.integers(len(found)))]
+        return f'Which sentence comes right after this one: "{first}"?', second
+
+    def _integration(self, segments: tuple[Segment, ...], draw: np.random.Generator) -> Reply | None:
+        details = [self._details(segment) for segment in segments]
+        holding = [i for i, found in enumerate(details) if found]
+        if len(holding) < 2:
+            return None
+        a, b = (int(i) for i in draw.choice(holding, 2, replace=False))
+        pair = _comparable(details[a], details[b], draw)
+        if pair and draw.random() < 0.6:
+            question, answer = _compare(*pair)
+        else:
+            one, two = (d[int(draw.integers(len(d)))] for d in (details[a], details[b]))
+            if one.answer == two.answer:
+                return None
+            question = (
+                f'Two statements have a gap each. A: "{one.gapped}" B: "{two.gapped}"'
+                " What belongs in the gaps, in this order?"
+            )
+            answer = f"A: {one.answer}; B: {two.answer}"
+        return Reply(question, answer, (a, b))
+
+    def _instruction(self, segments: tuple[Segment, ...], draw: np.random.Generator) -> Reply | None:
+        index = int(draw.integers(len(segments)))
+        found = [s for s in _sentences(segments[index]) if len(s.split()) <= 25]
+        if not found:
+            return None
+        sentence = found[int(draw.integers(len(found)))]
+        instruction, work = _WORK[int(draw.integers(len(_WORK)))]
+        return Reply(f"{instruction}\n{sentence}", work(sentence), ())
+
+    def _details(self, segment: Segment) -> list[Detail]:
+        return [
+            detail
+            for sentence in _sentences(segment)
+            for detail in _details_of(sentence)
+            if self._unique(detail.gapped)
+        ]
+
+
+_WORK: tuple[tuple[str, Callable[[str], str]], ...] = (
+    ("Write the following sentence in capital letters.", str.upper),
+    ("Write the following sentence without its last word.", lambda s: " ".join(s.split()[:-1])),
+    ("How many words does the following sentence have?", lambda s: str(len(s.split()))),
+    ("Give the first three words of the following sentence.", lambda s: " ".join(s.split()[:3])),
+    ("Write the words of the following sentence backwards.", lambda s: " ".join(s.split()[::-1])),
+    ("Which word of the following sentence is the longest (the first, if several are)?",
+     lambda s: max(re.findall(r"\w+", s), key=len)),
+)  # fmt: skip
+
+
+def _sentences(segment: Segment) -> list[str]:
+    lines = (s for p in paragraphs(segment.text) for s in sentences.split(p))
+    return [s for s in lines if sentences.is_plain(s)]
+
+
+def _details_of(sentence: str) -> list[Detail]:
+    found = []
+    for match in (*_NUMBER.finditer(sentence), *_NAME.finditer(sentence)):
+        answer = match.group()
+        is_name = answer[0].isupper()
+        if sentence.count(answer) > 1 or (is_name and _COMMON.issuperset(answer.split())):
+            continue
+        if match.start() == 0 or (not is_name and len(answer.strip("$,.")) < 2):
+            continue
+        rest = sentence[match.end() :]
+        plain = not is_name and not _UNIT.match(rest)
+        value = float(answer.strip("$").replace(",", "")) if plain else None
+        found.append(Detail(answer, sentence[: match.start()] + GAP + rest, value))
+    return found
+
+
+def _quotations(sentence: str) -> list[str]:
+    """Everything that `ask` might quote of a sentence."""
+    if not sentences.is_plain(sentence):
+        return []
+    gapped = [detail.gapped for detail in _details_of(sentence)]
+    return [sentence, _opening(sentence), *gapped]
+
+
+def _opening(sentence: str) -> str:
+    return " ".join(sentence.split()[:_OPENING]) + " ..."
+
+
+def _comparable(
+    first: list[Detail], second: list[Detail], draw: np.random.Generator
+) -> tuple[Detail, Detail] | None:
+    """Two unequal numbers of one kind (money or not, years or not), one from each segment."""
+    pairs = [
+        (a, b)
+        for a in first
+        for b in second
+        if a.number is not None
+        and b.number is not None
+        and a.number != b.number
+        and a.answer.startswith("$") == b.answer.startswith("$")
+        and _is_year(a) == _is_year(b)
+    ]
+    return pairs[int(draw.integers(len(pairs)))] if pairs else None
+
+
+def _is_year(detail: Detail) -> bool:
+    return re.fullmatch(r"1[5-9]\d\d|20\d\d", detail.answer) is not None
+
+
+def _compare(a: Detail, b: Detail) -> tuple[str, str]:
+    assert a.number is not None and b.number is not None
+    statements = f'Two statements have a gap each. A: "{a.gapped}" B: "{b.gapped}"'
+    if _is_year(a):
+        years = abs(int(a.number) - int(b.number))
+        return f"{statements} How many years lie between the two missing years?", str(years)
+    larger = f"A: {a.answer}" if a.number > b.number else f"B: {b.answer}"
+    return f"{statements} Which missing figure is larger, and what is it?", larger
+
+
+def _mark(quote: str) -> int:
+    return int.from_bytes(hashlib.blake2b(quote.encode(), digest_size=8).digest())
+
+
+def _numbers(key: list[str]) -> list[int]:
+    return [_mark("\n".join(key))]

@@ -1,0 +1,113 @@
+"""The model that probe.py probes: a training run's, or one named by the configuration."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from fullcontext.compose import ConfigError, RunInfo, plain, read_yaml
+from fullcontext.config import ProbeRunConfig, TrainConfig
+
+_OF_THE_RUN = ("model", "data", "positions")
+"""What a run decides itself; overriding it beside `run` would be ignored, so it is refused."""
+
+_FREE = ("threads", "name")
+"""Settings that do not change an answer: a folder may be continued with others."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What is probed, with the configuration completed by the run."""
+
+    config: ProbeRunConfig
+    run: Path | None
+    weights: Path | None
+    """The run's exported model; None means a checkpoint, or no run."""
+    step: int
+    """Step of the exported model; 0 without a run."""
+
+
+def find(config: ProbeRunConfig, info: RunInfo) -> Found:
+    """Reads the run's own model, prompt and positions; loads nothing.
+
+    Raises ConfigError if `run` is no run folder, or the overrides contradict it.
+    """
+    if config.run is None:
+        if config.step is not None:
+            raise ConfigError(f"step={config.step} needs a run; add run=FOLDER or remove step")
+        return Found(replace(config, name=config.name or config.model.name), None, None, 0)
+    folder = Path(config.run)
+    if not (folder / "config.yaml").is_file():
+        raise ConfigError(
+            f"run={config.run!r} is not a run folder (it has no config.yaml);"
+            " name a folder that train.py wrote"
+        )
+    _refuse_overrides(info.overrides)
+    trained = read_yaml(folder / "config.yaml", TrainConfig)
+    status = _status(folder)
+    name = config.name or trained.name or status.get("name") or folder.resolve().name
+    own = replace(
+        config, model=trained.model, data=trained.data, positions=trained.positions, name=name
+    )
+    export = folder / "export"
+    exported = config.step is None and (export / "config.json").is_file()
+    step = int(status.get("step") or 0)
+    return Found(own, folder, export if exported else None, step if exported else 0)
+
+
+def _refuse_overrides(overrides: Sequence[str]) -> None:
+    for override in overrides:
+        key = override.split("=")[0].lstrip("+~")
+        if key.split(".")[0] in _OF_THE_RUN:
+            raise ConfigError(
+                f"{override} beside run=...: a run is probed with its own model, data and"
+                " positions; remove the override, or probe the exported folder instead"
+                " (model.path=RUN/export)"
+            )
+
+
+def _status(folder: Path) -> dict[str, Any]:
+    path = folder / "status.json"
+    try:
+        status = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    except ValueError as error:
+        raise ConfigError(f"{path} is not JSON ({error}); delete it") from error
+    return status if isinstance(status, dict) else {}
+
+
+def refuse_other_settings(config: ProbeRunConfig, folder: Path) -> None:
+    """Raises ConfigError if the folder holds answers of another configuration."""
+    if not (folder / "answers").is_dir() or not (folder / "config.yaml").is_file():
+        return
+    here, now = _settings(read_yaml(folder / "config.yaml", ProbeRunConfig)), _settings(config)
+    changed = [key for key in now if now[key] != here.get(key)]
+    if changed:
+        raise ConfigError(
+            f"{folder} holds answers that were asked with another {', '.join(changed)};"
+            " choose another folder (hydra.run.dir=FOLDER)"
+        )
+
+
+def _settings(config: ProbeRunConfig) -> dict[str, Any]:
+    settings = {key: value for key, value in plain(config).items() if key not in _FREE}
+    settings["probe"] = {
+        key: value for key, value in settings["probe"].items() if key not in ("tasks", "bins")
+    }
+    return settings
+
+
+def load_model(found: Found) -> tuple[Any, int]:
+    """The model on the accelerator if there is one, and the step its weights are of."""
+    import torch
+
+    from fullcontext.model import load
+
+    config = found.config
+    model = load.load(config.model, config.positions, config.seed, found.weights)
+    step = found.step
+    if found.run is not None and found.weights is None:
+        from fullcontext.train.checkpoint import load_weights
+
+        step = load_weights(model, found.run, config.step)
+    return model.to("cuda" if torch.cuda.is_available() else "cpu"), step
