@@ -11,10 +11,14 @@ compose.register()
 @hydra.main(version_base="1.3", config_path="conf", config_name="train")
 def main(cfg: DictConfig) -> float | None:
     with compose.errors_for_people():
-        config = compose.typed(cfg, compose.schema.TrainConfig)
+        from fullcontext.train import preflight
+
+        info = compose.run_info()
+        config = preflight.settled(compose.typed(cfg, compose.schema.TrainConfig), info)
+        preflight.check(config, info.output_dir)
         from fullcontext.train.run import run
 
-        return run(config, compose.run_info())
+        return run(config, info)
 
 
 if __name__ == "__main__":

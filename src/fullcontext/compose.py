@@ -152,7 +152,7 @@ def read_yaml(path: Path, kind: type[T]) -> T:
     assert isinstance(cfg, DictConfig)
     base = OmegaConf.structured(kind)
     for group, options in _OPTIONS.items():
-        if group in cfg and group in base:
+        if group in cfg and group in kind.__dataclass_fields__:  # type: ignore[attr-defined]
             base[group] = OmegaConf.structured(options[_kind_of(group, cfg[group])])
     try:
         return typed(cast(DictConfig, OmegaConf.merge(base, cfg)), kind)

@@ -87,6 +87,8 @@ class Example:
     """Evidence segments in the context."""
     fillers: int = 0
     """Filler segments in the context."""
+    notes: tuple[str, ...] = ()
+    """What had to give way while it was assembled, one entry an event."""
 
     @property
     def tokens(self) -> int:

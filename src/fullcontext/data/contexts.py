@@ -1,7 +1,6 @@
 """Questions to examples: evidence among filler, as a pure function of (seed, example id)."""
 
 import math
-from collections import Counter
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -98,8 +97,6 @@ class Assembler:
 
     def __init__(self, config: DataConfig, prompt: Prompt, store: Store) -> None:
         self.config, self.prompt, self.store = config, prompt, store
-        self.counted: Counter[str] = Counter()
-        """What had to give way, by reason."""
 
     def example(
         self, index: int, question: Question, step: int, generator: np.random.Generator
@@ -111,18 +108,20 @@ class Assembler:
             return Example(index, np.zeros(0, np.int32), (asked,))
         asked = self.prompt.ask(question.question, question.answer, **named)
         fixed = len(self.prompt.head) + len(asked.prompt) + len(asked.answer) + 2
+        notes: list[str] = []
         if question.kind == "short_context":
             room = self.config.context_range[1] - fixed
-            pieces = self._own(question, room, room)
-            return self._join(index, asked, pieces, requested=None)
+            pieces = self._own(question, room, room, notes)
+            return self._join(index, asked, pieces, None, notes)
         requested = draw_length(self.config, generator, step)
-        own = self._own(question, requested - fixed, self.config.context_range[1] - fixed)
+        most = self.config.context_range[1] - fixed
+        own = self._own(question, requested - fixed, most, notes)
         room = requested - fixed - sum(len(p.tokens) for p in own)
-        fillers = self._fillers(question, room, generator)
+        fillers = self._fillers(question, room, generator, notes)
         pieces = self._arrange(index, own, fillers, generator)
-        return self._join(index, asked, pieces, requested)
+        return self._join(index, asked, pieces, requested, notes)
 
-    def _own(self, question: Question, wanted: int, most: int) -> list[Piece]:
+    def _own(self, question: Question, wanted: int, most: int, notes: list[str]) -> list[Piece]:
         """The question's own segments. What is not evidence gives way where there is no room."""
         evidence = set(question.evidence)
         pieces = [
@@ -137,7 +136,7 @@ class Assembler:
                 break
             pieces.remove(piece)
             total -= len(piece.tokens)
-            self.counted[f"{question.kind}: own segment without evidence left out"] += 1
+            notes.append(f"{question.kind}: own segment without evidence left out")
         if total > most:
             raise ConfigError(
                 f"the evidence of question {question.id} has {total} tokens, but"
@@ -145,14 +144,14 @@ class Assembler:
                 " raise it, or make a store with a smaller data.segment_size"
             )
         if total > wanted:
-            self.counted[f"{question.kind}: context longer than drawn, to hold its evidence"] += 1
+            notes.append(f"{question.kind}: context longer than drawn, to hold its evidence")
         return pieces
 
     def _piece(self, number: int, evidence: bool) -> Piece:
         return Piece(self.store.tokens(number), None, number, evidence)
 
     def _fillers(
-        self, question: Question, room: int, generator: np.random.Generator
+        self, question: Question, room: int, generator: np.random.Generator, notes: list[str]
     ) -> list[Piece]:
         """Random segments of other documents that fill `room` tokens; the last is cut to fit."""
         own = self.store.parents[self.store.number(question.context[:1])[0]]
@@ -173,11 +172,11 @@ class Assembler:
                 continue
             used.add(number)
             if forbidden and forbidden in self.store.text(number):
-                self.counted["filler that holds the answer passed over"] += 1
+                notes.append("filler that holds the answer passed over")
                 continue
             piece = self._piece(number, evidence=False)
             if len(piece.tokens) > room:
-                cut = self._cut(piece, room)
+                cut = self._cut(piece, room, notes)
                 return [*found, cut] if cut else found
             found.append(piece)
             room -= len(piece.tokens)
@@ -186,7 +185,7 @@ class Assembler:
     def _excludes(self, question: Question) -> bool:
         return self.config.exclude_answer and question.kind == "fine_grained"
 
-    def _cut(self, piece: Piece, room: int) -> Piece | None:
+    def _cut(self, piece: Piece, room: int, notes: list[str]) -> Piece | None:
         """The first words of a filler that fit; tokenised anew, so that joining stays exact."""
         words = self.store.text(piece.number).split(" ")
         low, high = 0, len(words)
@@ -199,7 +198,7 @@ class Assembler:
                 best, low = replace(piece, tokens=tokens, text=text), middle
             else:
                 high = middle - 1
-        self.counted["last filler cut to the drawn length"] += 1
+        notes.append("last filler cut to the drawn length")
         return best
 
     def _arrange(
@@ -218,7 +217,12 @@ class Assembler:
         return pieces
 
     def _join(
-        self, index: int, asked: Asked, pieces: list[Piece], requested: int | None
+        self,
+        index: int,
+        asked: Asked,
+        pieces: list[Piece],
+        requested: int | None,
+        notes: list[str],
     ) -> Example:
         last = pieces[-1]
         text = last.text if last.text is not None else self.store.text(last.number)
@@ -231,6 +235,7 @@ class Assembler:
             requested=requested,
             evidence=evidence,
             fillers=len(pieces) - evidence,
+            notes=tuple(notes),
         )
 
 

@@ -69,7 +69,7 @@ class Mixture:
             rows.append((kind, row))
             totals += row
         for kind, row in rows:
-            share = " / ".join(f"{100 * part:.2g} %" for part in row / np.maximum(totals, 1))
+            share = " / ".join(f"{100 * part:.3g} %" for part in row / np.maximum(totals, 1))
             lines.append(
                 f"  {kind:<14} {self.config.mixture[kind]:>7.1%} {row[0]:>10,.0f}"
                 f" {row[0] / self.pools[kind]:>10.2f} {row[1]:>14,.0f} {row[2]:>18,.0f}"
@@ -125,6 +125,8 @@ class Tally:
             _count(self.examples, kind, len(example.asked))
             _count(self.tokens, kind, example.tokens)
             _count(self.supervised, kind, example.supervised)
+            for note in example.notes:
+                _count(self.counted, note, 1)
             if example.requested is not None:
                 longest = len(example.context) + max(
                     len(a.prompt) + len(a.answer) for a in example.asked

@@ -67,9 +67,9 @@ def _item(node: ast.FunctionDef, source: list[str]) -> Item | None:
     if len(lines) < LINES or any(len(line) > MOST_LINE or "\t" in line for line in lines):
         return None
     line = lines[1].strip()
-    if len(line) < LEAST_LINE:
-        return None
     text = "\n".join([f"def {node.name}:", *(f"    {each}" for each in lines)])
+    if len(line) < LEAST_LINE or text.count(line) > 1:
+        return None
     return Item(text, line, QUESTION.format(line=line), node.name)
 
 

@@ -1,6 +1,7 @@
 """Probed contexts: as many items as fit, none truncated, no question ambiguous."""
 
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 
@@ -11,6 +12,7 @@ from fullcontext.config import DataConfig, ProbeConfig
 from fullcontext.data.tokens import Prompt
 from fullcontext.probe import code, database, document, key_value
 from fullcontext.probe.items import Item
+from fullcontext.probe.score import score
 from fullcontext.records import Asked, Example, Ids
 
 LEAST_ITEMS = 10
@@ -42,9 +44,18 @@ def build(
 ) -> dict[str, list[ProbeContext]]:
     """The contexts of every task: a function of the arguments alone, so checkpoints are paired.
 
-    Raises ConfigError if there is no task, the model has fewer positions than a context, the
-    tokenizer does not know the text, or a context holds too few items or the task has too few.
+    Raises ConfigError as `check` does, and if the tokenizer does not know the text, a context
+    holds fewer than LEAST_ITEMS, or a task has too few items to fill one.
     """
+    check(config, max_positions)
+    return {
+        task: [context(task, prompt, data, config, seed, i) for i in range(config.contexts)]
+        for task in dict.fromkeys(config.tasks)
+    }
+
+
+def check(config: ProbeConfig, max_positions: int) -> None:
+    """Raises ConfigError for settings that no tokenizer is needed to refuse."""
     if not config.tasks:
         raise ConfigError("probe.tasks is empty; choose probe=val or probe=key_value")
     if config.context_tokens > max_positions:
@@ -52,10 +63,6 @@ def build(
             f"probe.context_tokens={config.context_tokens} exceeds the model's {max_positions}"
             " positions; shorten it or choose a model with more positions"
         )
-    return {
-        task: [context(task, prompt, data, config, seed, i) for i in range(config.contexts)]
-        for task in dict.fromkeys(config.tasks)
-    }
 
 
 def context(
@@ -95,7 +102,7 @@ def _source(task: str, data: DataConfig, seed: int, index: int) -> _Source:
 def _fill(
     task: str, source: _Source, prompt: Prompt, config: ProbeConfig
 ) -> tuple[list[Item], list[Asked]]:
-    """Items and their questions until the next would not fit; every tenth is known to the error."""
+    """Items and their questions until the next would not fit beside the longest of each."""
     items: list[Item] = []
     asked: list[Asked] = []
     before, longest, answer, needed = len(prompt.head), 0, config.max_new_tokens, 0
@@ -148,3 +155,26 @@ def _positions(items: int, questions: int | None) -> list[int]:
     if questions is None or questions >= items:
         return list(range(items))
     return [int(i) for i in np.linspace(0, items - 1, questions).round()]
+
+
+def ambiguities(task: str, items: Sequence[Item]) -> list[str]:
+    """Every way in which the questions of a context have more than one answer; none is expected.
+
+    Looks at all pairs by the metric itself, independently of the tasks' `clash`.
+    """
+    found = []
+    for item in items:
+        holding = [other for other in items if _holds(task, other.text, item.mark)]
+        if holding != [item]:
+            found.append(f"{item.mark!r} is in {len(holding)} items")
+        others = (other for other in items if other is not item)
+        right = (o.gold for o in others if score(task, item.gold, o.gold) == 1)
+        found += [f"{gold!r} is right for {item.gold!r}" for gold in right]
+    return found
+
+
+def _holds(task: str, text: str, mark: str) -> bool:
+    # A key is a word: k1 is not in "k12 v3".
+    if task == "key_value":
+        return re.search(rf"(?<!\w){re.escape(mark)}(?!\w)", text) is not None
+    return mark in text

@@ -15,6 +15,8 @@ def candidates(config: KeyValueConfig, seed: int, index: int) -> Iterator[Item]:
     values = _distinct(rng(seed, "key_value probe, values", index), config.num_values)
     for number, other in zip(keys, values, strict=False):
         key, value = config.key.format(number), config.value.format(other)
+        if key == value:
+            continue
         text = config.item.format(key=key, value=value)
         yield Item(text, key, config.question.format(key=key), value)
 

@@ -146,6 +146,8 @@ def run(config: ProbeRunConfig, info: RunInfo) -> None:
     """
     given = source.find(config, info)
     config, folder = given.config, info.output_dir
+    positions = config.model.architecture.max_positions
+    contexts.check(config.probe, positions)
     source.refuse_other_settings(config, folder)
     if config.threads is not None:
         import torch
@@ -154,7 +156,6 @@ def run(config: ProbeRunConfig, info: RunInfo) -> None:
     from fullcontext.model import tokenizer
 
     prompt = Prompt(config.data, config.model.chat, Encoder(tokenizer.load(config.model)))
-    positions = config.model.architecture.max_positions
     asked = contexts.build(prompt, config.data, config.probe, config.seed, positions)
     write_yaml(config, folder / "config.yaml")
     with _status(config, folder) as status:

@@ -38,14 +38,15 @@ def find(config: ProbeRunConfig, info: RunInfo) -> Found:
             raise ConfigError(f"step={config.step} needs a run; add run=FOLDER or remove step")
         return Found(replace(config, name=config.name or config.model.name), None, None, 0)
     folder = Path(config.run)
-    if not (folder / "config.yaml").is_file():
+    status = _status(folder)
+    if not (folder / "config.yaml").is_file() or status.get("verb") == "probe":
+        why = "it has no config.yaml" if not status else f"{status.get('verb')}.py wrote it"
         raise ConfigError(
-            f"run={config.run!r} is not a run folder (it has no config.yaml);"
-            " name a folder that train.py wrote"
+            f"run={config.run!r} is not the folder of a training run ({why});"
+            " name one that train.py wrote"
         )
     _refuse_overrides(info.overrides)
     trained = read_yaml(folder / "config.yaml", TrainConfig)
-    status = _status(folder)
     name = config.name or trained.name or status.get("name") or folder.resolve().name
     own = replace(
         config, model=trained.model, data=trained.data, positions=trained.positions, name=name

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from fullcontext.config.verbs import TASKS
 from fullcontext.report import statistics
 from fullcontext.report.runs import Probed, Run
 
@@ -54,12 +55,13 @@ def _probe(run: Run) -> dict[str, Any]:
 def measure(
     runs: list[Run], labels: list[str], bins: int, resamples: int, seed: int
 ) -> list[Outcome]:
-    """First and last probed step of every task of every run, sorted by task, run and step.
+    """First and last probed step of every task of every run, by task (as in TASKS), run and step.
 
     Randomness depends on the seed and the task alone: a run's intervals are the same whatever
     else is on the page.
     """
-    tasks = sorted({probed.task for run in runs for probed in run.probed})
+    found = {probed.task for run in runs for probed in run.probed}
+    tasks = [task for task in TASKS if task in found] + sorted(found.difference(TASKS))
     return [
         _outcome(index, labels[index], ends, probed, bins, resamples, seed)
         for task in tasks

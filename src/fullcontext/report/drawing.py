@@ -39,7 +39,7 @@ _STYLE = {
     "axes.edgecolor": GRID,
     "axes.titlesize": 9.5,
     "axes.titlelocation": "left",
-    "axes.titlepad": 18.0,
+    "axes.titlepad": 16.0,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.spines.left": False,
@@ -105,8 +105,13 @@ def draw(panel: Panel, folder: Path | None, paint: Callable[[Any], None]) -> Dra
         width, height = panel.size
         figure = Figure(figsize=panel.size)
         axes = figure.subplots()
-        margins = {"left": 0.62 / width, "right": 1 - 0.1 / width}
-        figure.subplots_adjust(**margins, bottom=0.5 / height, top=1 - 0.52 / height)
+        margins = {"left": 0.62, "bottom": 0.5, "top": 0.44} if panel.title else _BARE
+        figure.subplots_adjust(
+            left=margins["left"] / width,
+            right=1 - 0.1 / width,
+            bottom=margins["bottom"] / height,
+            top=1 - margins["top"] / height,
+        )
         axes.set_title(panel.title, fontweight="bold", color=INK)
         axes.text(
             0, 1.03, panel.note, transform=axes.transAxes, fontsize=7.5, color=MUTED, va="bottom"
@@ -119,6 +124,8 @@ def draw(panel: Panel, folder: Path | None, paint: Callable[[Any], None]) -> Dra
     return Drawing(panel.key, panel.title, panel.alt, _inline(text.getvalue(), panel))
 
 
+_BARE = {"left": 0.4, "bottom": 0.28, "top": 0.24}
+"""Margins in inches of a panel whose title and axis label stand beside it."""
 _NO_METADATA = dict.fromkeys(("Date", "Creator", "Format", "Type"))
 
 

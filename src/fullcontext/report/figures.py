@@ -14,7 +14,7 @@ from fullcontext.report.statistics import Curve, Floats
 
 CROWD = 6
 """Runs above which bands are drawn in one panel a run, not over one another."""
-SMALL = (3.0, 2.0)
+MEDIUM, SMALL = (3.6, 2.5), (2.9, 1.7)
 DEPTH = "relative depth (0 start, 1 end of the context)"
 
 
@@ -31,7 +31,7 @@ def score_by_depth(outcomes: list[Outcome], folder: Path) -> Drawing:
 
     def paint(axes: Any) -> None:
         for outcome in outcomes:
-            _line(axes, outcome, outcome.score.curve, 100, banded=not crowd)
+            _line(axes, outcome, outcome.score.curve, 100, crowd=crowd)
         _finish_depth(axes, "score, points of 100")
         axes.set_ylim(*_score_limits(outcomes))
 
@@ -56,13 +56,13 @@ def logp_by_depth(outcomes: list[Outcome], folder: Path) -> Drawing | None:
     def paint(axes: Any) -> None:
         for outcome in known:
             if outcome.logp is not None:
-                _line(axes, outcome, outcome.logp.curve, 1, banded=not crowd)
+                _line(axes, outcome, outcome.logp.curve, 1, crowd=crowd)
         _finish_depth(axes, "log-probability, nats")
 
     return draw(panel, folder, paint)
 
 
-def small_multiples(outcomes: list[Outcome]) -> list[Drawing]:
+def small_multiples(outcomes: list[Outcome]) -> list[tuple[Outcome, Drawing]]:
     """One task with many runs: a small panel a run, with its bands, before the mean of all."""
     last = [outcome for outcome in outcomes if not outcome.before]
     if len(last) <= CROWD:
@@ -72,17 +72,16 @@ def small_multiples(outcomes: list[Outcome]) -> list[Drawing]:
     mean = 100 * np.nansum(stacked, axis=0) / known
     limits = _score_limits(outcomes)
     return [
-        _small(outcome, [each for each in outcomes if each.run == outcome.run], mean, limits)
+        (outcome, _small([each for each in outcomes if each.run == outcome.run], mean, limits))
         for outcome in last
     ]
 
 
-def _small(
-    last: Outcome, outcomes: list[Outcome], mean: Floats, limits: tuple[float, float]
-) -> Drawing:
+def _small(outcomes: list[Outcome], mean: Floats, limits: tuple[float, float]) -> Drawing:
+    last = outcomes[-1]
     panel = Panel(
         key=f"depth_{slug(last.task)}_{last.run}",
-        title=plain(last.label),
+        title="",
         note=f"avg {100 * last.score.contrasts['avg'].value:.1f},"
         f" litm {100 * last.score.contrasts['litm'].value:.1f}",
         alt=_alt(outcomes),
@@ -92,7 +91,7 @@ def _small(
     def paint(axes: Any) -> None:
         axes.plot(_centres(mean), mean, color=MUTED, linewidth=1, linestyle=":")
         for outcome in outcomes:
-            _line(axes, outcome, outcome.score.curve, 100, banded=True)
+            _line(axes, outcome, outcome.score.curve, 100, crowd=False)
         _finish_depth(axes, "")
         axes.set_xlabel("")
         axes.set_ylim(*limits)
@@ -117,6 +116,7 @@ def training(
         title=plain(title),
         note="each point the mean of neighbouring steps" if thin else "every logged step",
         alt=f"{title} against {axis}: " + _ends(lines, labels),
+        size=MEDIUM,
     )
 
     def paint(axes: Any) -> None:
@@ -129,7 +129,7 @@ def training(
             axes.set_yscale("log")
         axes.set_xlabel("optimizer step" if axis == "step" else "tokens seen")
         axes.set_xlim(left=0)
-        _si(axes.xaxis)
+        _ticks(axes)
         axes.margins(y=0.08)
 
     return draw(panel, folder, paint)
@@ -199,23 +199,24 @@ def _runs(outcomes: list[Outcome]) -> int:
     return len({outcome.run for outcome in outcomes})
 
 
-def _line(axes: Any, outcome: Outcome, curve: Curve, scale: float, *, banded: bool) -> None:
-    x, shade = _centres(curve.mean), colour(outcome.run)
+def _line(axes: Any, outcome: Outcome, curve: Curve, scale: float, *, crowd: bool) -> None:
+    """A curve and its band; in a crowd thinner, without band, the first step without markers."""
+    x, shade, before = _centres(curve.mean), colour(outcome.run), outcome.before
     (line,) = axes.plot(
         x,
         scale * curve.mean,
         color=shade,
-        marker=marker(outcome.run),
-        markersize=4,
-        markerfacecolor="none" if outcome.before else shade,
-        linestyle=(0, (4, 2)) if outcome.before else "-",
-        linewidth=1.1 if outcome.before else 1.8,
-        alpha=0.75 if outcome.before else 1,
+        marker="" if crowd and before else marker(outcome.run),
+        markersize=3 if crowd else 4,
+        markerfacecolor="none" if before else shade,
+        linestyle=(0, (4, 2)) if before else "-",
+        linewidth=(0.6 if before else 1.0) if crowd else (1.1 if before else 1.8),
+        alpha=(0.45 if crowd else 0.75) if before else 1,
         label=plain(f"{outcome.label}, step {outcome.step}"),
     )
     line.set_gid(f"run-{outcome.run}-line-{outcome.step}")
-    if banded and np.isfinite(curve.low).any():
-        alpha = 0.07 if outcome.before else 0.16
+    if not crowd and np.isfinite(curve.low).any():
+        alpha = 0.07 if before else 0.16
         band = axes.fill_between(
             x, scale * curve.low, scale * curve.high, color=shade, alpha=alpha, linewidth=0
         )
@@ -277,8 +278,12 @@ def _numbers(values: Any) -> Floats | None:
     return found if found.ndim == 1 and len(found) and np.isfinite(found).all() else None
 
 
-def _si(axis: Any) -> None:
-    from matplotlib.ticker import EngFormatter, MaxNLocator
+def _ticks(axes: Any) -> None:
+    """A few ticks: 20k, 1.2M on the x axis, 0.0002 and never an offset on the y axis."""
+    from matplotlib.ticker import EngFormatter, FuncFormatter, MaxNLocator
 
-    axis.set_major_locator(MaxNLocator(5))
-    axis.set_major_formatter(EngFormatter(sep=""))
+    axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    if axes.get_yscale() == "linear":
+        axes.yaxis.set_major_locator(MaxNLocator(5))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.6g}"))

@@ -8,7 +8,7 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from fullcontext.report import accounts, figures, sections
+from fullcontext.report import accounts, figures, sections, table
 from fullcontext.report.curves import Outcome
 from fullcontext.report.drawing import DARK, LIGHT, MARKERS, Drawing, marker
 from fullcontext.report.runs import Run
@@ -42,13 +42,14 @@ def render(
     )
     source = resources.files("fullcontext.report").joinpath("page.html.j2")
     template = environment.from_string(source.read_text(encoding="utf-8"))
-    tasks = sorted({outcome.task for outcome in outcomes})
+    tasks = table.tasks_of(outcomes)
     page = template.render(
         title=title,
         how=how,
         lead=sections.lead(runs, outcomes),
         troubles=sections.troubles(runs, labels),
         warnings=[warning for run in runs for warning in run.warnings],
+        marks=[_mark(i) for i in range(len(runs))],
         legend=[{"run": i, "label": label, "swatch": _swatch(i)} for i, label in enumerate(labels)],
         summary=sections.summary(runs, labels, outcomes),
         claims=sections.claims(runs, labels, outcomes),
@@ -72,13 +73,24 @@ def _swatch(run: int) -> Markup:
     )
 
 
+def _mark(run: int) -> Markup:
+    paint = f"var(--run-{run % len(MARKERS)})"
+    shape = _SHAPES[marker(run)]
+    return Markup(
+        f'<svg class="mark" viewBox="8 0 12 12" aria-hidden="true" fill="{paint}">{shape}</svg>'
+    )
+
+
 def _task(outcomes: list[Outcome], folder: Path) -> dict[str, Any]:
     score, logp = figures.score_by_depth(outcomes, folder), figures.logp_by_depth(outcomes, folder)
     return {
         "name": outcomes[0].task,
         "score": score,
         "logp": logp,
-        "small": figures.small_multiples(outcomes),
+        "small": [
+            {"run": each.run, "label": each.label, "drawing": drawing}
+            for each, drawing in figures.small_multiples(outcomes)
+        ],
         "statistics": sections.statistics(outcomes),
         "curves": sections.curves(outcomes),
         "cautions": sections.cautions(outcomes),

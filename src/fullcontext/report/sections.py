@@ -17,10 +17,13 @@ from fullcontext.report.table import (
     number,
     points,
     shorten,
+    tasks_of,
 )
 
 KEY_COLUMNS = 6
 """Differing keys in the summary table; the others follow in a table of their own."""
+COMPACT = 8
+"""Runs above which the summary table leaves the scores before training to the statistics."""
 Json = dict[str, Any]
 
 
@@ -28,18 +31,18 @@ def lead(runs: list[Run], outcomes: list[Outcome]) -> str:
     """What was compared, in two sentences."""
     verbs = Counter(run.status.verb for run in runs)
     said = {"train": "trained", "probe": "probed only", "unknown": "without a status"}
-    kinds = ", ".join(f"{count} {said.get(verb, verb)}" for verb, count in sorted(verbs.items()))
-    noun = "run" if len(runs) == 1 else "runs"
-    tasks = sorted({outcome.task for outcome in outcomes})
+    order = [verb for verb in said if verb in verbs] + sorted(set(verbs).difference(said))
+    kinds = ", ".join(f"{verbs[verb]} {said.get(verb, verb)}" for verb in order)
+    tasks = tasks_of(outcomes)
     probed = f", probed on {listed(tasks)}" if tasks else ", without any probe"
     keys = list(differing(runs))
     if len(runs) == 1:
-        return f"One run ({kinds}){probed}."
+        return f"One run ({said.get(runs[0].status.verb, runs[0].status.verb)}){probed}."
     shown = [*keys[:4], *([f"{len(keys) - 4} more"] if len(keys) > 4 else [])]
     difference = (
         f"They differ in {listed(shown)}." if keys else "Their configurations are the same."
     )
-    return f"{len(runs)} {noun} ({kinds}){probed}. {difference}"
+    return f"{len(runs)} runs ({kinds}){probed}. {difference}"
 
 
 def troubles(runs: list[Run], labels: list[str]) -> list[Json]:
@@ -58,7 +61,7 @@ def troubles(runs: list[Run], labels: list[str]) -> list[Json]:
 
 def summary(runs: list[Run], labels: list[str], outcomes: list[Outcome]) -> Json:
     """The first table: one row a run."""
-    tasks = sorted({outcome.task for outcome in outcomes})
+    tasks = tasks_of(outcomes)
     keys = differing(runs)
     shown, rest = list(keys)[:KEY_COLUMNS], list(keys)[KEY_COLUMNS:]
     rows = []
@@ -77,7 +80,14 @@ def summary(runs: list[Run], labels: list[str], outcomes: list[Outcome]) -> Json
                 "tasks": [_scores(found.get(task), first.get(task)) for task in tasks],
             }
         )
-    return {"columns": shown, "rest": rest, "tasks": tasks, "rows": rows}
+    return {
+        "columns": shown,
+        "rest": rest,
+        "tasks": tasks,
+        "n": [_common_n(outcomes, task) for task in tasks],
+        "compact": len(runs) > COMPACT,
+        "rows": rows,
+    }
 
 
 def claims(runs: list[Run], labels: list[str], outcomes: list[Outcome]) -> list[Json]:
@@ -107,7 +117,8 @@ def statistics(outcomes: list[Outcome]) -> list[Json]:
                 "contrasts": [_interval(each.score.contrasts[key]) for key in CONTRASTS],
                 "worst": points(each.worst),
                 "gap": points(each.flat.gap),
-                "flat": f"{points(each.flat.expected)} (95th {points(each.flat.percentile95)})",
+                "flat": points(each.flat.expected),
+                "flat95": points(each.flat.percentile95),
                 "p": p_value(each.flat.p_value),
             }
         )
@@ -174,8 +185,14 @@ def _scores(last: Outcome | None, first: Outcome | None) -> Json | None:
         "gap": points(last.flat.gap),
         "flat": points(last.flat.expected),
         "p": p_value(last.flat.p_value),
-        "items": f"{last.score.items:,}",
+        "n": f"{last.score.items:,}",
     }
+
+
+def _common_n(outcomes: list[Outcome], task: str) -> str:
+    """The number of questions where all runs were asked as many."""
+    counts = {each.score.items for each in outcomes if each.task == task and not each.before}
+    return f"{counts.pop():,}" if len(counts) == 1 else ""
 
 
 def _interval(given: Interval, *, signed: bool = False) -> Json:
@@ -184,19 +201,17 @@ def _interval(given: Interval, *, signed: bool = False) -> Json:
     return {"value": sign + value, "interval": interval(given)}
 
 
-def _obtained(run: Run, outcomes: list[Outcome], index: int) -> list[str]:
+def _obtained(run: Run, outcomes: list[Outcome], index: int) -> list[Json]:
     found = []
     for task, last in last_outcomes(outcomes, index).items():
-        said = f"{task}: "
+        said = []
         for key in ("avg", "litm"):
             given = last.score.contrasts[key]
-            said += f"{key} {points(given.value)} {interval(given)}"
+            text = f"{key} {points(given.value)} {interval(given)}"
             if key in last.change:
                 change = _interval(last.change[key], signed=True)
-                said += f", change in training {change['value']} {change['interval']}"
-            said += "; " if key == "avg" else ""
-        found.append(said)
-    if not found:
-        loss = number(run.last("loss"), 4)
-        found.append(f"not probed; final training loss {loss}")
-    return found
+                text += f", changed by {change['value']} {change['interval']}"
+            said.append(text)
+        found.append({"task": task, "text": "; ".join(said)})
+    loss = number(run.last("loss"), 4)
+    return found or [{"task": "", "text": f"not probed; final training loss {loss}"}]

@@ -9,7 +9,7 @@ from fullcontext.report.curves import Outcome
 from fullcontext.report.runs import Run
 from fullcontext.report.statistics import Interval
 
-LABEL_LENGTH = 28
+LABEL_LENGTH = 36
 CELL_LENGTH = 40
 NOTHING = "–"
 NOT_COMPARED = ("name", "claim", "resume", "run", "runs", "output", "title")
@@ -45,6 +45,8 @@ def flatten(tree: Any, prefix: str = "") -> dict[str, str]:
             for key, branch in tree.items()
             for path, value in flatten(branch, f"{prefix}.{key}".lstrip(".")).items()
         }
+    if isinstance(tree, float):
+        return {prefix: f"{tree:.12g}"}
     return {prefix: tree if isinstance(tree, str) else json.dumps(tree, default=str)}
 
 
@@ -81,7 +83,9 @@ def number(value: float | None, digits: int = 3) -> str:
 
 def points(value: float) -> str:
     """A score of 0-1 in points of 100, the unit of published tables."""
-    return f"{100 * value:.1f}" if math.isfinite(value) else NOTHING
+    if not math.isfinite(value):
+        return NOTHING
+    return f"{round(100 * value, 1) + 0.0:.1f}"  # + 0.0 turns -0.0 into 0.0
 
 
 def interval(given: Interval) -> str:
@@ -102,6 +106,11 @@ def few(names: list[str], most: int = 3) -> str:
     return listed([*names[:most], *more])
 
 
+def tasks_of(outcomes: list[Outcome]) -> list[str]:
+    """The tasks in their order on the page."""
+    return list(dict.fromkeys(outcome.task for outcome in outcomes))
+
+
 def last_outcomes(outcomes: list[Outcome], run: int) -> dict[str, Outcome]:
     """Task -> what a run showed when it was last probed."""
     return {each.task: each for each in outcomes if each.run == run and not each.before}
@@ -109,7 +118,7 @@ def last_outcomes(outcomes: list[Outcome], run: int) -> dict[str, Outcome]:
 
 def markdown(runs: list[Run], names: list[str], outcomes: list[Outcome], title: str) -> str:
     """The summary as a Markdown table, one row a run; scores in points of 100."""
-    tasks = sorted({outcome.task for outcome in outcomes})
+    tasks = tasks_of(outcomes)
     keys = differing(runs)
     header = ["run", "state", *keys, "final train loss"]
     header += [f"{task} {what}" for task in tasks for what in ("avg", "litm", "gap (flat), n")]

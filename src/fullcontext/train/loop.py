@@ -1,0 +1,228 @@
+"""The loop: fetch, loss / count, backward, clip, step, log, save; in this order, nothing else."""
+
+import contextlib
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from fullcontext.config import Normalise, Precision, TrainConfig
+from fullcontext.data.mixture import Mixture, Tally
+from fullcontext.data.packing import pack, plan
+from fullcontext.objective import sft
+from fullcontext.records import Example, Row
+from fullcontext.train.schedule import learning_rate
+
+
+class Diverged(RuntimeError):
+    """Too many steps in a row with a non-finite loss or gradient."""
+
+
+@dataclass
+class Progress:
+    """How far a run has come; part of every checkpoint."""
+
+    step: int = 0
+    """Steps done."""
+    tokens: int = 0
+    supervised_tokens: int = 0
+    examples: int = 0
+    seconds: float = 0.0
+    skipped: int = 0
+    """Steps without an update, since loss or gradient was not finite."""
+    skipped_in_a_row: int = 0
+
+
+@dataclass
+class Step:
+    """What one optimizer step did."""
+
+    loss: float
+    grad_norm: float
+    lr: float
+    tokens: int
+    supervised: int
+    examples: int
+    seconds: float
+    by_kind: dict[str, float] = field(default_factory=dict)
+    """Mean token loss of each kind of question."""
+
+    @property
+    def is_finite(self) -> bool:
+        return bool(np.isfinite(self.loss) and np.isfinite(self.grad_norm))
+
+    def record(self) -> dict[str, float]:
+        """As metrics.jsonl has it."""
+        return {
+            "loss": self.loss,
+            "grad_norm": self.grad_norm,
+            "lr": self.lr,
+            "tokens_per_s": round(self.tokens / self.seconds, 1),
+            "supervised_per_s": round(self.supervised / self.seconds, 1),
+            "examples_per_s": round(self.examples / self.seconds, 3),
+            **{f"loss/{kind}": value for kind, value in sorted(self.by_kind.items())},
+        }
+
+
+class Loop:
+    """Model, optimizer and data of a run, and one step after the other."""
+
+    def __init__(
+        self, config: TrainConfig, model: Any, mixture: Mixture, device: torch.device
+    ) -> None:
+        self.config, self.model, self.mixture, self.device = config, model, mixture, device
+        self.optimizer = adamw(config, model)
+        self.progress = Progress()
+        self.tally = Tally(config.data, config.seed)
+
+    def run(self, steps: int, bad: Callable[[int, Step, list[Example]], None]) -> Iterator[Step]:
+        """Steps from `progress.step` up to `steps`; each is yielded when it is done.
+
+        Raises Diverged after `max_bad_steps` non-finite steps in a row.
+        """
+        with _prefetched(self.mixture, self.progress.step, steps) as batches:
+            for examples in batches:
+                done = self.step(examples, steps)
+                self._count(done, examples)
+                if not done.is_finite:
+                    bad(self.progress.step, done, examples)
+                    if self.progress.skipped_in_a_row >= self.config.max_bad_steps:
+                        raise Diverged(
+                            f"loss or gradient was not finite in {self.config.max_bad_steps} steps"
+                            f" in a row, up to step {self.progress.step}; the examples are in"
+                            " bad_steps.jsonl; lower schedule.peak or look at them"
+                        )
+                yield done
+
+    def step(self, examples: list[Example], steps: int) -> Step:
+        """One optimizer step over `examples`, in as many micro-batches as `max_tokens` asks for."""
+        start = time.perf_counter()
+        rate = learning_rate(self.config.schedule, self.progress.step, steps)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        count = self._global_count(examples)
+        total, sums = 0.0, Counter[str]()
+        counts = Counter[str]()
+        for micro in plan(examples, self.config.max_tokens):
+            row = pack([examples[i] for i in micro])
+            loss = self._backward(row, count)
+            total += float(loss.total.detach())
+            _add_by_kind(row, loss.token_nll.cpu().numpy(), sums, counts)
+        norm = float(
+            torch.nn.utils.clip_grad_norm_(
+                self.model.parameters(), self.config.optimizer.clip_norm
+            )
+        )
+        done = Step(
+            loss=total / count,
+            grad_norm=norm,
+            lr=rate,
+            tokens=sum(e.tokens for e in examples),
+            supervised=sum(e.supervised for e in examples),
+            examples=sum(len(e.asked) for e in examples),
+            seconds=0.0,
+            by_kind={kind: sums[kind] / counts[kind] for kind in sums},
+        )
+        if done.is_finite:
+            self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        done.seconds = time.perf_counter() - start
+        return done
+
+    def _backward(self, row: Row, count: float) -> sft.LossSum:
+        batch = sft.batch(row, self.config.objective.normalise, self.device)
+        with self._autocast():
+            loss = sft.loss(self.model, batch)
+        (loss.total / count).backward()  # type: ignore[no-untyped-call]
+        return loss
+
+    def _autocast(self) -> contextlib.AbstractContextManager[Any]:
+        if self.config.precision is Precision.fp32:
+            return contextlib.nullcontext()
+        return torch.autocast(self.device.type, dtype=torch.bfloat16)
+
+    def _global_count(self, examples: list[Example]) -> float:
+        """What the step's loss is divided by, known before the first micro-batch."""
+        if self.config.objective.normalise is Normalise.example:
+            return float(sum(len(e.asked) for e in examples))
+        return float(sum(e.supervised for e in examples))
+
+    def _count(self, done: Step, examples: list[Example]) -> None:
+        progress = self.progress
+        progress.step += 1
+        progress.tokens += done.tokens
+        progress.supervised_tokens += done.supervised
+        progress.examples += done.examples
+        progress.seconds += done.seconds
+        progress.skipped += not done.is_finite
+        progress.skipped_in_a_row = 0 if done.is_finite else progress.skipped_in_a_row + 1
+        self.tally.add(examples)
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint holds besides weights and optimizer."""
+        return {"progress": vars(self.progress), "tally": self.tally.state()}
+
+    def restore(self, extra: dict[str, Any]) -> None:
+        """Goes on where a checkpoint was written."""
+        self.progress = Progress(**extra["progress"])
+        self.tally = Tally(self.config.data, self.config.seed, **extra["tally"])
+
+
+def adamw(config: TrainConfig, model: Any) -> torch.optim.AdamW:
+    """AdamW over all weights; decay on matrices only."""
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    settings = config.optimizer
+    return torch.optim.AdamW(
+        [
+            {"params": [p for p in parameters if p.ndim > 1], "weight_decay": settings.weight_decay},
+            {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+        ],
+        lr=config.schedule.peak,
+        betas=(settings.beta1, settings.beta2),
+        eps=settings.epsilon,
+    )
+
+
+def _add_by_kind(
+    row: Row, nll: np.ndarray[Any, Any], sums: Counter[str], counts: Counter[str]
+) -> None:
+    kinds = [asked.kind for example in row.examples for asked in example.asked]
+    for question, total in enumerate(np.bincount(row.label_questions, nll)):
+        sums[kinds[question]] += float(total)
+    for question, number in enumerate(np.bincount(row.label_questions)):
+        counts[kinds[question]] += int(number)
+
+
+@contextlib.contextmanager
+def _prefetched(mixture: Mixture, start: int, stop: int) -> Iterator[Iterator[list[Example]]]:
+    """Batches of steps [start, stop), each assembled while the one before is trained on."""
+    with ThreadPoolExecutor(1, "assembly") as pool:
+
+        def batches() -> Iterator[list[Example]]:
+            following = pool.submit(mixture.batch, start) if start < stop else None
+            for step in range(start, stop):
+                assert following is not None
+                examples = following.result()
+                if step + 1 < stop:
+                    following = pool.submit(mixture.batch, step + 1)
+                yield examples
+
+        yield batches()
+
+
+def bad_record(step: int, done: Step, examples: list[Example]) -> str:
+    """A line of bad_steps.jsonl."""
+    record = {
+        "step": step,
+        "loss": repr(done.loss),
+        "grad_norm": repr(done.grad_norm),
+        "examples": [example.index for example in examples],
+        "questions": [asked.id for example in examples for asked in example.asked],
+    }
+    return json.dumps(record) + "\n"

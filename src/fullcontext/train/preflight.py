@@ -1,0 +1,208 @@
+"""What a run needs, looked for before torch is imported or a byte is downloaded or allocated."""
+
+import os
+import shutil
+import socket
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from urllib.parse import urlparse
+
+from fullcontext.compose import ConfigError, RunInfo, plain, read_yaml
+from fullcontext.config import ModelConfig, Precision, Strategy, TrainConfig
+from fullcontext.data import manifest, reader
+
+GIB = 1 << 30
+BYTES_PER_PARAMETER = 16
+"""fp32 weights, gradients and two moments of AdamW."""
+ASSUMED_CPU_FLOPS = 2e11
+"""A desktop CPU's bf16 or fp32 matrix products; only to say how hopeless a 7B model is there."""
+LARGE = 1e9
+"""Parameters from which a GPU is asked for."""
+NETWORK_TIMEOUT_S = 1.5
+
+
+def settled(config: TrainConfig, info: RunInfo) -> TrainConfig:
+    """The config to run: a folder that holds a run goes on with that run's own.
+
+    Raises ConfigError if the folder's run was made with other settings, naming the keys.
+    """
+    path = info.output_dir / "config.yaml"
+    if config.resume is not None:
+        if not path.exists():
+            raise ConfigError(
+                f"resume={config.resume!r} holds no run (no config.yaml); name a run folder, e.g."
+                " resume=outputs/train/demo/2026-01-31_12-00-00-000000"
+            )
+        others = [o for o in info.overrides if not o.startswith(("resume=", "tracking"))]
+        if others:
+            raise ConfigError(
+                f"resume takes the run's own configuration; remove {' '.join(others)}, or start a"
+                f" new run from its weights with init={config.resume}"
+            )
+        return replace(read_yaml(path, TrainConfig), resume=config.resume)
+    if path.exists():
+        _refuse_other(plain(read_yaml(path, TrainConfig)), plain(config), info.output_dir)
+    return config
+
+
+def _refuse_other(there: object, here: object, folder: Path) -> None:
+    differing = [
+        f"{key}: {old!r} there, {new!r} here"
+        for key, old, new in _differences(there, here)
+        if key.split(".")[0] not in ("tracking", "resume")
+    ]
+    if differing:
+        raise ConfigError(
+            f"{folder} holds a run with other settings ({'; '.join(differing)});"
+            f" go on with its own (resume={folder}) or choose another folder"
+        )
+
+
+def _differences(old: object, new: object, prefix: str = "") -> list[tuple[str, object, object]]:
+    if isinstance(old, dict) and isinstance(new, dict):
+        return [
+            found
+            for key in sorted({*old, *new})
+            for found in _differences(old.get(key), new.get(key), f"{prefix}.{key}".lstrip("."))
+        ]
+    return [] if old == new else [(prefix, old, new)]
+
+
+def check(config: TrainConfig, folder: Path) -> None:
+    """Raises ConfigError with everything that is missing, and what helps."""
+    faults = [
+        *_weights(config.model, config.init),
+        *_data(config),
+        *_memory(config),
+        *_gpu(config),
+        *_sharding(config),
+        *_disk(config, folder),
+    ]
+    if faults:
+        with suppress(OSError):
+            folder.rmdir()  # Hydra made it; only an empty one goes
+        listed = "\n".join(f"  - {fault}" for fault in faults)
+        raise ConfigError(
+            f"this machine cannot run model={config.model.name} data={config.data.name} as it is:\n"
+            f"{listed}\nOn a laptop try: make demo, or python train.py experiments=miniature"
+        )
+
+
+def _weights(model: ModelConfig, init: str | None) -> list[str]:
+    if init is not None and not Path(init).exists():
+        return [f"weights: init={init!r} does not exist; name a run folder or an exported model"]
+    if model.path is None:
+        return []
+    folder = Path(model.path).expanduser()
+    if folder.is_dir():
+        if any(folder.glob("*.safetensors")):
+            return []
+        return [f"weights: {folder} holds no *.safetensors; save the model with safetensors"]
+    if _is_cached(model.path) or _hub_answers():
+        return []
+    return [
+        f"weights: {model.path} is neither a local folder nor in the Hugging Face cache, and the"
+        " hub does not answer; download it elsewhere (hf download "
+        f"{model.path}) and set model.path=FOLDER model.tokenizer=FOLDER"
+    ]
+
+
+def _is_cached(repository: str) -> bool:
+    home = os.environ.get("HF_HOME", Path.home() / ".cache" / "huggingface")
+    cache = Path(os.environ.get("HF_HUB_CACHE", Path(home) / "hub"))
+    name = "models--" + repository.replace("/", "--")
+    return any((cache / name).glob("snapshots/*/*.safetensors"))
+
+
+def _hub_answers() -> bool:
+    if os.environ.get("HF_HUB_OFFLINE", "0").lower() in ("1", "true", "yes", "on"):
+        return False
+    address = urlparse(os.environ.get("HF_ENDPOINT", "https://huggingface.co"))
+    port = address.port or (443 if address.scheme == "https" else 80)
+    try:
+        with socket.create_connection((address.hostname or "", port), NETWORK_TIMEOUT_S):
+            return True
+    except OSError:
+        return False
+
+
+def _data(config: TrainConfig) -> list[str]:
+    if not config.data.needs_store or manifest.read(manifest.store_path(config)) is not None:
+        return []
+    return [f"data: {reader.missing(config)}"]
+
+
+def needed_bytes(config: TrainConfig) -> float:
+    """State of training in one process, and the activations of one micro-batch, roughly."""
+    sizes = config.model.architecture
+    width = 2 if config.precision is Precision.bf16 else 4
+    per_token = sizes.num_layers * sizes.hidden_size * width
+    per_token *= 2 if config.gradient_checkpointing else 16
+    return BYTES_PER_PARAMETER * sizes.num_parameters + per_token * config.max_tokens
+
+
+def _memory(config: TrainConfig) -> list[str]:
+    needed, there = needed_bytes(config), available_bytes()
+    if _has_gpu() or needed <= there:
+        return []
+    parameters = config.model.architecture.num_parameters
+    return [
+        f"memory: about {needed / GIB:.1f} GiB are needed ({parameters / 1e9:.3g}G parameters at"
+        f" {BYTES_PER_PARAMETER} bytes, and activations of {config.max_tokens:,} tokens),"
+        f" {there / GIB:.1f} GiB are free; choose a smaller model or lower max_tokens"
+    ]
+
+
+def available_bytes() -> float:
+    """Main memory that a new process may take, container limits counted."""
+    free = float(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    meminfo = Path("/proc/meminfo")
+    if meminfo.exists():
+        for line in meminfo.read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                free = float(line.split()[1]) * 1024
+    limit = Path("/sys/fs/cgroup/memory.max")
+    if limit.exists() and (text := limit.read_text().strip()).isdigit():
+        free = min(free, float(text))
+    return free
+
+
+def _has_gpu() -> bool:
+    return Path("/proc/driver/nvidia/version").exists() or shutil.which("nvidia-smi") is not None
+
+
+def _gpu(config: TrainConfig) -> list[str]:
+    parameters = config.model.architecture.num_parameters
+    if parameters < LARGE or _has_gpu():
+        return []
+    tokens = config.batch_size * sum(config.data.context_range) / 2
+    hours = 6 * parameters * tokens / ASSUMED_CPU_FLOPS / 3600
+    return [
+        f"GPU: none is visible; one step of {tokens:,.0f} tokens would take about {hours:,.0f}"
+        f" hours on a CPU (at an assumed {ASSUMED_CPU_FLOPS / 1e9:.0f} GFLOP/s); run it on a GPU"
+        " machine"
+    ]
+
+
+def _sharding(config: TrainConfig) -> list[str]:
+    if config.sharding.strategy is Strategy.none:
+        return []
+    return [
+        f"processes: sharding={config.sharding.strategy.value} spreads the model over several, and"
+        " this version trains in one; a model that fits one process runs with sharding=none"
+    ]
+
+
+def _disk(config: TrainConfig, folder: Path) -> list[str]:
+    place = next(p for p in (folder, *folder.resolve().parents) if p.exists())
+    free = shutil.disk_usage(place).free
+    parameters = config.model.architecture.num_parameters
+    needed = parameters * (12 * (config.checkpoint.keep + 1) + 4 * config.checkpoint.export)
+    if needed <= free:
+        return []
+    return [
+        f"disk: {config.checkpoint.keep + 1} checkpoints and the export need"
+        f" {needed / GIB:.1f} GiB, {place} has {free / GIB:.1f} GiB free; lower checkpoint.keep"
+        " or set hydra.run.dir=FOLDER on a larger disk"
+    ]

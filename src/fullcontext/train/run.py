@@ -1,0 +1,252 @@
+"""train.py: wires data, model and loop, and keeps the run folder."""
+
+import fcntl
+import json
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from fullcontext import launch, provenance
+from fullcontext.compose import ConfigError, RunInfo
+from fullcontext.config import TrainConfig
+from fullcontext.data import manifest, reader
+from fullcontext.data.mixture import Mixture
+from fullcontext.data.tokens import Encoder, Prompt
+from fullcontext.model import load, tokenizer
+from fullcontext.records import Example
+from fullcontext.store import write_aside
+from fullcontext.track import Tracker
+from fullcontext.train import checkpoint
+from fullcontext.train.card import model_card
+from fullcontext.train.console import Console
+from fullcontext.train.loop import Diverged, Loop, Step, bad_record
+
+log = logging.getLogger("fullcontext")
+STATUS_EVERY_S = 2.0
+
+
+def run(config: TrainConfig, info: RunInfo) -> float | None:
+    """Trains, or goes on training, in `info.output_dir`; returns the last loss."""
+    folder = info.output_dir
+    name = config.name or info.choices.get("experiments") or "baseline"
+    with (
+        launch.world(config.threads) as world,
+        _alone(folder),
+        Console(folder) as console,
+        launch.StopFlag().listening() as stop,
+    ):
+        status = Status(folder, name, config.steps)
+        try:
+            loss = _Run(config, info, world, name, status).train(stop, console)
+        except BaseException as error:
+            status.write("failed", error=f"{type(error).__name__}: {error}".splitlines()[0])
+            if isinstance(error, Diverged):
+                raise ConfigError(str(error)) from error
+            raise
+        if stop.name:
+            log.info("stopped by %s; go on with: python train.py resume=%s", stop.name, folder)
+            raise SystemExit(launch.STOPPED)
+        return loss
+
+
+class _Run:
+    def __init__(
+        self, config: TrainConfig, info: RunInfo, world: launch.World, name: str, status: "Status"
+    ) -> None:
+        self.config, self.info, self.world, self.name = config, info, world, name
+        self.folder, self.status = info.output_dir, status
+        self.encoder = Encoder(tokenizer.load(config.model))
+        self.prompt = Prompt(config.data, config.model.chat, self.encoder)
+        self.mixture = self._mixture()
+        log.info("run folder: %s", self.folder)
+        log.info("%s\n%s", self._headline(), self.mixture.describe(config.steps))
+        self.loop = Loop(config, self._model(), self.mixture, world.device)
+        self._restore()
+        if not (self.folder / "config.yaml").exists():
+            provenance.write(self.folder, config, info)
+        self.tracker = Tracker(
+            self.folder, config, info, name=name, verb="train", step=self.loop.progress.step
+        )
+        status.id = self.tracker.id
+
+    def _headline(self) -> str:
+        config = self.config
+        return (
+            f"{config.steps:,} steps of {config.batch_size} examples, model {config.model.name}"
+            f" ({config.model.architecture.num_parameters / 1e6:,.1f}M parameters) on"
+            f" {self.world.device.type} in {config.precision.value}"
+        )
+
+    def _mixture(self) -> Mixture:
+        config = self.config
+        store = None
+        if config.data.needs_store:
+            store = reader.open_store(config, manifest.tokenizer_hash(self.encoder))
+        return Mixture(config.data, self.prompt, store, config.seed, config.batch_size)
+
+    def _model(self) -> Any:
+        config = self.config
+        init = Path(config.init) if config.init else None
+        exported = init and next((p for p in (init / "export", init) if _is_export(p)), None)
+        model = load.load(config.model, config.positions, config.seed, exported or None)
+        if init and not exported:
+            checkpoint.load_weights(model, init)
+        if len(self.encoder.tokenizer) > model.get_input_embeddings().num_embeddings:
+            raise ConfigError(
+                f"the tokenizer {config.model.tokenizer} has {len(self.encoder.tokenizer)} tokens,"
+                f" the model {config.model.name} embeds"
+                f" {model.get_input_embeddings().num_embeddings}; choose matching ones"
+            )
+        if config.gradient_checkpointing:
+            model.gradient_checkpointing_enable({"use_reentrant": False})
+        return model.to(self.world.device).train()
+
+    def _restore(self) -> None:
+        found = checkpoint.newest(self.folder)
+        if found is None:
+            if self.config.resume:
+                log.info("no checkpoint yet in %s: starting at step 0", self.folder)
+            return
+        extra = checkpoint.load(found, self.loop.model, self.loop.optimizer)
+        self.loop.restore(extra)
+        log.info("going on from %s", found)
+
+    def train(self, stop: launch.StopFlag, console: Console) -> float | None:
+        """All steps, with probes and checkpoints on the way; the last loss, or None if stopped."""
+        steps, last = self.config.steps, None
+        failed = True
+        try:
+            self._probe_if_due()
+            with console.progress(self.loop.progress.step, steps) as show:
+                for done in self.loop.run(steps, self._note_bad):
+                    last = done.loss
+                    self._after(done, show, stop)
+                    if stop.name:
+                        self._save()
+                        break
+            failed = False
+            return last if stop.name else self._finish(last)
+        finally:
+            self.tracker.finish(failed)
+            if stop.name and not failed:
+                self.status.write("stopped", self.loop.progress.step)
+
+    def _after(self, done: Step, show: Any, stop: launch.StopFlag) -> None:
+        progress = self.loop.progress
+        if progress.step % self.config.log_every == 0 or progress.step == self.config.steps:
+            totals = {k: v for k, v in vars(progress).items() if k != "skipped_in_a_row"}
+            totals.pop("step")
+            self.tracker.log(progress.step, {**done.record(), **totals})
+        show(progress.step, done)
+        self.status.tick(progress.step, progress.seconds)
+        if progress.step % self.config.checkpoint.every_steps == 0:
+            self._save()
+        if not stop.name:
+            self._probe_if_due()
+
+    def _save(self) -> None:
+        step = self.loop.progress.step
+        if (self.folder / "checkpoints" / f"step_{step:06d}").exists():
+            return
+        checkpoint.save(
+            self.folder,
+            step,
+            self.loop.model,
+            self.loop.optimizer,
+            self.loop.state(),
+            self.config.checkpoint.keep,
+        )
+
+    def _probe_if_due(self) -> None:
+        settings, step = self.config.probe, self.loop.progress.step
+        if not (settings.every_steps and settings.tasks):
+            return
+        due = step % settings.every_steps == 0 or step == self.config.steps
+        if not due or self.tracker.seen(step, "probe/"):
+            return
+        from fullcontext.probe.run import probe_model, scalars, write_answers
+
+        answers = probe_model(
+            self.loop.model,
+            self.prompt,
+            self.config.data,
+            settings,
+            self.config.seed,
+            self.config.precision,
+        )
+        write_answers(answers, self.folder / "answers", step)
+        self.tracker.log(step, {**scalars(answers, settings.bins), **self._totals()})
+
+    def _totals(self) -> dict[str, float]:
+        progress = self.loop.progress
+        return {"tokens": progress.tokens, "examples": progress.examples}
+
+    def _note_bad(self, step: int, done: Step, examples: list[Example]) -> None:
+        log.warning(
+            "step %d: loss %s, gradient norm %s: no update", step, done.loss, done.grad_norm
+        )
+        with (self.folder / "bad_steps.jsonl").open("a") as file:
+            file.write(bad_record(step, done, examples))
+
+    def _finish(self, last: float | None) -> float | None:
+        self._save()
+        report = self.loop.tally.report(self.mixture, self.config.steps)
+        write_aside(self.folder / "data.json", json.dumps(report, indent=1))
+        if self.config.checkpoint.export:
+            card = model_card(self.config, self.name, report, last)
+            checkpoint.export(self.folder, self.loop.model, self.encoder.tokenizer, card)
+        self.status.write("finished", self.loop.progress.step, self.loop.progress.seconds)
+        log.info("finished; look at it: python report.py %s", self.folder)
+        return last
+
+
+def _is_export(folder: Path) -> bool:
+    return (folder / "config.json").exists() and any(folder.glob("*.safetensors"))
+
+
+class Status:
+    """status.json: where the run is, for people and for the report."""
+
+    def __init__(self, folder: Path, name: str, steps: int) -> None:
+        self.folder, self.name, self.steps = folder, name, steps
+        self.id, self._step, self._seconds, self._written = "", 0, 0.0, 0.0
+
+    def tick(self, step: int, seconds: float) -> None:
+        """Writes now and then."""
+        self._step, self._seconds = step, seconds
+        if time.monotonic() - self._written > STATUS_EVERY_S:
+            self.write("running", step, seconds)
+
+    def write(
+        self, state: str, step: int | None = None, seconds: float | None = None,
+        error: str | None = None,
+    ) -> None:  # fmt: skip
+        """Writes at once."""
+        self._written = time.monotonic()
+        record = {
+            "verb": "train",
+            "name": self.name,
+            "id": self.id,
+            "state": state,
+            "step": self._step if step is None else step,
+            "steps": self.steps,
+            "error": error,
+            "seconds": round(self._seconds if seconds is None else seconds, 3),
+        }
+        write_aside(self.folder / "status.json", json.dumps(record, indent=1))
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ConfigError(
+                f"another process is training in {folder}; stop it first or choose another folder"
+            ) from None
+        yield

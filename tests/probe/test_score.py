@@ -1,0 +1,46 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fullcontext.config.verbs import TASKS
+from fullcontext.probe import score
+
+ENTITY = "label: Canillo, description: Parish in Andorra (1 of 7)"
+
+
+def test_document_is_recall_of_distinct_lower_cased_words():
+    assert score.document("The cat saw the dog.", "a CAT saw") == 2 / 4  # the, cat, saw, dog.
+    assert score.document("The cat saw the dog.", "dog the saw cat") == 3 / 4  # dog is not dog.
+    assert score.document("The cat", "the cat and much more") == 1
+
+
+def test_code_wants_the_name_anywhere_in_its_own_case():
+    assert score.code("read_file", "It is read_file.") == 1
+    assert score.code("read_file.", "def read_file():") == 1
+    assert score.code("read_file", "Read_File") == 0
+
+
+def test_database_wants_the_label_or_the_description_in_any_case():
+    assert score.database(ENTITY, "it is CANILLO") == 1
+    assert score.database(ENTITY, "some parish in andorra (1 of 7), I think") == 1
+    assert score.database(ENTITY, "Encamp, Parish in Andorra (2 of 7)") == 0
+    assert score.database("label: St. John., description: Town.", "st. john") == 1
+
+
+def test_key_value_wants_the_value_and_nothing_else():
+    assert score.key_value("04711", " 04711\n") == 1
+    assert score.key_value("04711", "It is 04711") == 0
+    assert score.key_value("04711", "047110") == 0
+
+
+@given(task=st.sampled_from(TASKS), gold=st.text(min_size=1), said=st.text())
+def test_every_score_is_within_0_and_1_and_the_gold_itself_has_1(task, gold, said):
+    if task == "database":
+        gold = f"label: {gold}, description: {gold[::-1]}"
+    assert 0 <= score.score(task, gold, said) <= 1
+    assert score.score(task, gold, gold) == 1
+
+
+def test_an_unknown_task_is_our_own_bug():
+    with pytest.raises(AssertionError, match="poem"):
+        score.score("poem", "a", "a")
