@@ -12,10 +12,13 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import settings
 
 from fullcontext import compose
 
 torch.set_num_threads(1)
+settings.register_profile("fullcontext", deadline=None, max_examples=60, derandomize=True)
+settings.load_profile("fullcontext")
 compose.register()
 
 

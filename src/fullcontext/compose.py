@@ -24,7 +24,7 @@ VERBS = {
     "report": schema.ReportConfig,
 }
 
-_OPTIONS = {
+_OPTIONS: dict[str, dict[str, type[Any]]] = {
     "corpus": {
         "sotu": schema.SotuCorpus,
         "files": schema.FilesCorpus,
@@ -107,7 +107,9 @@ def _hint(key: str) -> str:
 def _paths(tree: Any, prefix: str = "") -> set[str]:
     if not isinstance(tree, dict) or not tree:
         return {prefix}
-    return {path for key, value in tree.items() for path in _paths(value, f"{prefix}.{key}".lstrip("."))}
+    return {
+        path for key, value in tree.items() for path in _paths(value, f"{prefix}.{key}".lstrip("."))
+    }
 
 
 def run_info() -> RunInfo:
@@ -167,9 +169,7 @@ def _kind_of(group: str, node: DictConfig) -> str:
     """The option whose fields are those of `node`: a run folder stores values, not classes."""
     keys = set(node)
     fitting = [
-        name
-        for name, option in _OPTIONS[group].items()
-        if set(option.__dataclass_fields__) == keys  # type: ignore[attr-defined]
+        name for name, option in _OPTIONS[group].items() if set(option.__dataclass_fields__) == keys
     ]
     if not fitting:
         raise ConfigError(f"{group} with the keys {sorted(map(str, keys))} is of no known kind")

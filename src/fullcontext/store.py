@@ -103,7 +103,10 @@ class Journal:
         self._file.flush()
         self._known[key] = value
 
-    def close(self) -> None:
+    def __enter__(self) -> "Journal":
+        return self
+
+    def __exit__(self, *error: object) -> None:
         self._file.close()
 
 

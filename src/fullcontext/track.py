@@ -78,7 +78,7 @@ class Tracker:
             return
 
 
-def _init(tracker: Tracker, config: Any, info: RunInfo, *, name: str, verb: str, mode: str) -> Any:
+def _init(tracker: Tracker, config: Any, info: RunInfo, *, name: str, verb: str, mode: Any) -> Any:
     import wandb
 
     settings: TrackingConfig = config.tracking

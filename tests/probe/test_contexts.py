@@ -114,7 +114,9 @@ def test_text_that_holds_a_special_token_never_enters_a_context(text):
 
 
 def test_too_short_a_context_is_refused_with_the_length_that_is_enough(made):
-    with pytest.raises(ConfigError, match="probe.context_tokens=300 holds fewer than 10") as error:
+    with pytest.raises(
+        ConfigError, match=r"probe\.context_tokens=300 holds fewer than 10"
+    ) as error:
         made("document", context_tokens=300)
     enough = int(str(error.value).split("raise it to ")[1].split()[0])
     assert len(made("document", context_tokens=enough).items) == contexts.LEAST_ITEMS
@@ -123,7 +125,7 @@ def test_too_short_a_context_is_refused_with_the_length_that_is_enough(made):
 def test_too_few_items_for_the_context_are_refused(symbols):
     config, prompt = symbols
     long = replace(config.probe, context_tokens=1000)
-    with pytest.raises(ConfigError, match="more than the 64 unambiguous items.*num_keys"):
+    with pytest.raises(ConfigError, match=r"more than the 64 unambiguous items.*num_keys"):
         contexts.build(prompt, config.data, long, 0, 1024)
 
 
@@ -135,7 +137,7 @@ def test_more_tokens_than_positions_are_refused(text):
 
 def test_no_task_is_refused(text):
     config, prompt = text
-    with pytest.raises(ConfigError, match="probe.tasks is empty"):
+    with pytest.raises(ConfigError, match=r"probe\.tasks is empty"):
         contexts.build(prompt, config.data, replace(config.probe, tasks=[]), 0, 8192)
 
 

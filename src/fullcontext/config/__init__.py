@@ -21,8 +21,8 @@ from fullcontext.config.data import (
 from fullcontext.config.training import (
     ArchitectureConfig,
     AttentionConfig,
-    CheckpointConfig,
     Chat,
+    CheckpointConfig,
     Decay,
     ModelConfig,
     Normalise,

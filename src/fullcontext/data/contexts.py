@@ -89,7 +89,9 @@ def fit(config: DataConfig, store: Store) -> dict[str, int]:
             " raise it, make a store with a smaller data.segment_size, or leave these questions"
             " out with data.drop_oversized=true"
         )
-    return {f"{kind}: evidence longer than any context, left out": n for kind, n in oversized.items()}
+    return {
+        f"{kind}: evidence longer than any context, left out": n for kind, n in oversized.items()
+    }
 
 
 class Assembler:
@@ -193,7 +195,7 @@ class Assembler:
         while low < high:
             middle = (low + high + 1) // 2
             text = " ".join(words[:middle]).rstrip()
-            tokens = self.prompt.encoder.encode(text + self.prompt.separator) if text else []
+            tokens = self.prompt.encoder.encode(text + self.prompt.separator)
             if text and len(tokens) <= room:
                 best, low = replace(piece, tokens=tokens, text=text), middle
             else:

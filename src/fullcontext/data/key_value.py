@@ -12,7 +12,9 @@ from fullcontext.data.tokens import Prompt
 from fullcontext.records import Asked, Example
 
 
-def pairs(config: KeyValueConfig, items: int, generator: np.random.Generator) -> list[tuple[str, str]]:
+def pairs(
+    config: KeyValueConfig, items: int, generator: np.random.Generator
+) -> list[tuple[str, str]]:
     """Distinct keys with random values."""
     if items > config.num_keys:
         raise ConfigError(
@@ -47,11 +49,16 @@ class Dictionaries:
         for key, value in everything:
             text = settings.item.format(key=key, value=value)
             ids = encode(text + self.prompt.separator)
-            if total + len(ids) > requested and len(texts) >= questions:
+            if total + len(ids) > requested:
                 break
             texts.append(text)
             tokens.append(ids)
             total += len(ids)
+        else:
+            raise ConfigError(
+                f"data.key_value.num_keys={settings.num_keys} distinct keys fill {total} of"
+                f" {requested} tokens; raise it or shorten the contexts (data.context_range)"
+            )
         tokens[-1] = self.prompt.last(texts[-1])
         items = everything[: len(texts)]
         asked = tuple(
@@ -62,8 +69,8 @@ class Dictionaries:
         return Example(index, context, asked, requested, len(asked), len(items) - len(asked))
 
     def _most_items(self, tokens: int) -> int:
-        """No item is shorter than a key, a value and a newline."""
-        return min(max(2, tokens // 3), self.config.key_value.num_keys)
+        """One more than fit: no item is shorter than a key, a value and a newline."""
+        return min(tokens // 3 + 1, self.config.key_value.num_keys)
 
     def _ask(self, item: tuple[str, str]) -> Asked:
         key, value = item
@@ -76,9 +83,9 @@ class Dictionaries:
         """Distinct places of the asked items, by the placement."""
         if questions > items:
             raise ConfigError(
-                f"data.questions_per_context={questions}, but a context of"
-                f" {self.config.context_range[0]} tokens holds {items} items; raise"
-                " data.context_range or ask fewer"
+                f"data.questions_per_context={questions}, but the shortest context,"
+                f" data.context_range[0]={self.config.context_range[0]}, holds {items} items; raise"
+                " it or ask fewer"
             )
         allowed = self._allowed(questions, items)
         if allowed is not None:

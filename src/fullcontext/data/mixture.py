@@ -155,7 +155,7 @@ class Tally:
 
     def _depth_bins(self, depth: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         bins = self.config.depth_bins
-        return np.minimum(bins - 1, (depth * bins).astype(int))
+        return np.asarray(np.minimum(bins - 1, (depth * bins).astype(int)))
 
     def report(self, mixture: "Mixture", steps: int) -> dict[str, Any]:
         """data.json of the run folder: requested against realised, with p-values."""

@@ -41,9 +41,13 @@ def pack(examples: Sequence[Example]) -> Row:
             span = Span(start, start + len(own))
             blocks.append(Block(span, context if len(example.context) else None))
             start, question = span.stop, question + 1
-    join = lambda arrays: np.concatenate(arrays).astype(np.int32)  # noqa: E731
     return Row(
-        join(ids), join(positions), join(labels), tuple(blocks), join(owners), tuple(examples)
+        input_ids=np.concatenate(ids).astype(np.int32),
+        position_ids=np.concatenate(positions).astype(np.int32),
+        labels=np.concatenate(labels).astype(np.int32),
+        blocks=tuple(blocks),
+        label_questions=np.concatenate(owners).astype(np.int32),
+        examples=tuple(examples),
     )
 
 

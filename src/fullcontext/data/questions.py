@@ -15,7 +15,7 @@ def askings(document: Document, segments: Sequence[Segment], kinds: Sequence[str
     for kind in kinds:
         if kind == "fine_grained":
             found += [Asking(kind, document, (segment,)) for segment in segments]
-        elif kind == "instruction" or kind == "short_context" or len(segments) > 1:
+        elif kind in ("instruction", "short_context") or len(segments) > 1:
             found.append(Asking(kind, document, tuple(segments)))
     return found
 

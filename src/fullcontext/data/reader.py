@@ -114,7 +114,11 @@ def missing(config: Any) -> str:
 
 def command(config: Any) -> str:
     """The command that makes the store of a config."""
-    parts = [f"corpus={config.corpus.name}", f"data={config.data.name}", f"model={config.model.name}"]
+    parts = [
+        f"corpus={config.corpus.name}",
+        f"data={config.data.name}",
+        f"model={config.model.name}",
+    ]
     parts.append(f"data.segment_size={config.data.segment_size}")
     if config.data.store:
         parts.append(f"data.store={config.data.store}")

@@ -15,7 +15,7 @@ def split(paragraph: str) -> list[str]:
 
 
 def is_plain(sentence: str, least: int = 10, most: int = 45) -> bool:
-    """Whether it reads on its own: a capital first, a full stop last, no open quotes or brackets."""
+    """Whether it reads on its own: a capital first, a full stop last, no quotes or brackets."""
     words = sentence.split()
     return (
         least <= len(words) <= most

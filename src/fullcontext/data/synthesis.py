@@ -1,4 +1,4 @@
-"""synthesize.py: a store of segments and questions, resumable, finished when its manifest exists."""
+"""synthesize.py: a store of segments and questions, resumable, done when it has a manifest."""
 
 import fcntl
 import json
@@ -35,6 +35,7 @@ from fullcontext.store import (
 SHARD_BYTES = 1 << 20
 """Raw text behind one pair of shard files; what a kill can lose is cutting it again."""
 
+
 def run(config: SynthesizeConfig, info: RunInfo) -> Path:
     """Writes the store, or goes on where a killed process stopped. Returns its folder."""
     if not config.data.needs_store:
@@ -65,18 +66,18 @@ def _write(
     if begun.exists():
         manifest.refuse_other(folder, json.loads(begun.read_text()), wanted)
     write_aside(begun, json.dumps(wanted))
-    journal = Journal(work / "asked.jsonl")
     writer.prepare(corpus.read(config.corpus, config.seed, Counter()))
-    maker = _Maker(config, folder, encoder, writer, journal)
-    with Progress(transient=True, disable=not sys.stderr.isatty()) as progress:
-        total = sum(maker.quota.values())
-        bar = progress.add_task("questions", total=total)
-        for shard, documents in enumerate(_shards(config, maker.skipped)):
-            maker.shard(shard, documents)
+    with (
+        Journal(work / "asked.jsonl") as journal,
+        Progress(transient=True, disable=not sys.stderr.isatty()) as progress,
+    ):
+        maker = _Maker(config, folder, encoder, writer, journal)
+        bar = progress.add_task("questions", total=sum(maker.quota.values()))
+        for number, documents in enumerate(_shards(config, maker.skipped)):
+            maker.shard(number, documents)
             progress.update(bar, completed=sum(maker.made.values()))
             if maker.full():
                 break
-    journal.close()
     _finish(folder, maker, wanted, time.monotonic() - start)
 
 
@@ -147,10 +148,14 @@ class _Maker:
                         made[question.kind] += 1
                         asked.append(question)
         write_table(
-            self.folder / f"segments-{name}.arrow", [_flat(s) for s in kept], manifest.SEGMENT_SCHEMA
+            self.folder / f"segments-{name}.arrow",
+            [_flat(s) for s in kept],
+            manifest.SEGMENT_SCHEMA,
         )
         write_table(
-            self.folder / f"questions-{name}.arrow", [asdict(q) for q in asked], manifest.QUESTION_SCHEMA
+            self.folder / f"questions-{name}.arrow",
+            [asdict(q) for q in asked],
+            manifest.QUESTION_SCHEMA,
         )
         return {"made": made, "dropped": dropped, "texts": texts}
 

@@ -3,8 +3,8 @@
 Contexts are joined from arrays that were tokenised once. That is exact only where every tokenizer
 puts a boundary whatever stands on either side, and such places are rare: a full stop and the
 newline after it are one token in tiktoken-style vocabularies, a space belongs to the next word.
-The one rule of this module: **cut only right after a run of newlines, before a character that is
-not white space.** SentencePiece has no piece with a newline inside, and the byte-level pre-tokenizer
+The one rule of this module: **cut only right after a run of newlines, before a character that
+is not white space.** SentencePiece has no piece with a newline inside, and the byte-level pre-tokenizer
 expressions end a match there. `encode` reads a piece between two letters at such places and
 refuses a tokenizer that merges across.
 """
@@ -92,7 +92,7 @@ class Prompt:
         self.separator = config.separator
         self._with_context = _render(config.prompt, chat, encoder.tokenizer)
         self._closed = _render(config.closed_prompt, chat, encoder.tokenizer)
-        self._space = "" if chat is Chat.template else " "
+        self._space, self.end_token = _answer_markup(chat, encoder)
         head, rest = self._with_context.split("{context}")
         self.end = rest[: len(rest) - len(rest.lstrip("\n"))]
         self._tail = rest[len(self.end) :]
@@ -112,20 +112,39 @@ class Prompt:
 
     def ask_closed(self, question: str, answer: str, *, id: str = "", kind: str = "") -> Asked:
         """A question without a context."""
-        return self._ask(self._closed.replace("{question}", question), answer, id, kind, closed=True)
+        return self._ask(
+            self._closed.replace("{question}", question), answer, id, kind, closed=True
+        )
 
     def _ask(self, text: str, answer: str, id: str, kind: str, *, closed: bool) -> Asked:
         prompt = self.encoder.encode_end(text, start_of_row=closed)
         whole = self.encoder.encode_end(text + self._space + answer, start_of_row=closed)
         if not np.array_equal(whole[: len(prompt)], prompt):
             raise ValueError(f"the tokenizer merges the prompt with the answer {answer[:60]!r}")
-        ends = np.append(whole[len(prompt) :], self.encoder.eos).astype(np.int32)
-        return Asked(id=id, kind=kind, prompt=self._start(prompt) if closed else prompt, answer=ends)
+        ends = np.append(whole[len(prompt) :], self.end_token).astype(np.int32)
+        return Asked(
+            id=id, kind=kind, prompt=self._start(prompt) if closed else prompt, answer=ends
+        )
 
     def text(self, segments: list[str], question: str) -> str:
         """The whole prompt as text, without the beginning-of-sequence token."""
         context = self.separator.join(segments)
         return self._with_context.replace("{context}", context).replace("{question}", question)
+
+
+def _answer_markup(chat: Chat, encoder: Encoder) -> tuple[str, int]:
+    """What stands before an answer, and the token that ends it, by the chat template's own word."""
+    tokenizer = encoder.tokenizer
+    if chat is not Chat.template:
+        return " ", encoder.eos
+    turn = [{"role": "user", "content": "Q"}]
+    asked = tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True)
+    turn.append({"role": "assistant", "content": "{answer}"})
+    full = tokenizer.apply_chat_template(turn, tokenize=False)
+    before, _, after = full.partition("{answer}")
+    space = before[len(asked) :] if before.startswith(asked) else ""
+    ends = tokenizer(after, add_special_tokens=False)["input_ids"]
+    return space, ends[0] if ends and ends[0] in tokenizer.all_special_ids else encoder.eos
 
 
 def _render(content: str, chat: Chat, tokenizer: Any) -> str:

@@ -1,4 +1,4 @@
-"""Attention by a table of blocks: which query span sees which key span; never a length x length mask.
+"""Attention by a table of blocks: which query span sees which key span; no length x length mask.
 
 Documents of a row cannot see each other by construction. Blocks of one shape run as one batched
 scaled-dot-product call, so many short contexts cost no more calls than one.
@@ -76,13 +76,13 @@ def _group(
     ]
     mask = None
     if context:
-        own = torch.block_diag(*(torch.ones(n, n, dtype=torch.bool).tril() for n in questions))
-        mask = torch.cat([torch.ones(len(own), context, dtype=torch.bool), own.bool()], 1)
-        mask = mask.to(device)
+        owner = torch.repeat_interleave(torch.arange(len(questions)), torch.tensor(questions))
+        own = (owner[:, None] == owner).tril()
+        mask = torch.cat([torch.ones(len(own), context, dtype=torch.bool), own], 1).to(device)
     return Group(torch.stack(queries).to(device), torch.stack(keys).to(device), mask)
 
 
-def attend(
+def attend(  # noqa: PLR0913, PLR0917 - the signature is transformers'
     module: torch.nn.Module,
     query: Tensor,
     key: Tensor,

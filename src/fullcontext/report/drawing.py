@@ -130,8 +130,10 @@ _NO_METADATA = dict.fromkeys(("Date", "Creator", "Format", "Type"))
 
 
 def _write_png(figure: Any, axes: Any, path: Path) -> None:
-    if axes.get_legend_handles_labels()[0]:
-        axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.02), borderaxespad=0)
+    entries = len(axes.get_legend_handles_labels()[0])
+    if entries:
+        columns = 1 + (entries - 1) // 14
+        axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.02), borderaxespad=0, ncols=columns)
     figure.savefig(path, format="png", dpi=160, bbox_inches="tight", metadata={"Software": None})
 
 

@@ -202,6 +202,7 @@ def _runs(outcomes: list[Outcome]) -> int:
 def _line(axes: Any, outcome: Outcome, curve: Curve, scale: float, *, crowd: bool) -> None:
     """A curve and its band; in a crowd thinner, without band, the first step without markers."""
     x, shade, before = _centres(curve.mean), colour(outcome.run), outcome.before
+    label = plain(f"{outcome.label}, step {outcome.step}")
     (line,) = axes.plot(
         x,
         scale * curve.mean,
@@ -212,7 +213,7 @@ def _line(axes: Any, outcome: Outcome, curve: Curve, scale: float, *, crowd: boo
         linestyle=(0, (4, 2)) if before else "-",
         linewidth=(0.6 if before else 1.0) if crowd else (1.1 if before else 1.8),
         alpha=(0.45 if crowd else 0.75) if before else 1,
-        label=plain(f"{outcome.label}, step {outcome.step}"),
+        label="_first step" if crowd and before else label,
     )
     line.set_gid(f"run-{outcome.run}-line-{outcome.step}")
     if not crowd and np.isfinite(curve.low).any():

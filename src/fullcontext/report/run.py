@@ -8,6 +8,7 @@ from fullcontext.config.verbs import ReportConfig
 from fullcontext.report import page, table
 from fullcontext.report.curves import common_bins, measure
 from fullcontext.report.runs import find
+from fullcontext.store import write_aside
 
 
 def run(config: ReportConfig, info: RunInfo) -> Path:
@@ -23,10 +24,8 @@ def run(config: ReportConfig, info: RunInfo) -> Path:
         f" permutations; seed {config.seed}."
     )
     html = page.render(runs, labels, outcomes, config.title, how, folder / "figures")
-    (folder / "table.md").write_text(
-        table.markdown(runs, labels, outcomes, config.title), encoding="utf-8"
-    )
+    write_aside(folder / "table.md", table.markdown(runs, labels, outcomes, config.title))
     path = folder / "report.html"
-    path.write_text(html, encoding="utf-8")
+    write_aside(path, html)
     sys.stdout.write(f"{path}\n")
     return path

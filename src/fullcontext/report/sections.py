@@ -197,7 +197,7 @@ def _common_n(outcomes: list[Outcome], task: str) -> str:
 
 def _interval(given: Interval, *, signed: bool = False) -> Json:
     value = points(given.value)
-    sign = "+" if signed and given.value > 0 and value != NOTHING else ""
+    sign = "+" if signed and given.value > 0 and value not in ("0.0", NOTHING) else ""
     return {"value": sign + value, "interval": interval(given)}
 
 

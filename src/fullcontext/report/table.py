@@ -76,7 +76,7 @@ def number(value: float | None, digits: int = 3) -> str:
     """A number with so many significant digits, thousands separated; NOTHING for None and nan."""
     if value is None or not math.isfinite(value):
         return NOTHING
-    if value == 0 or abs(value) >= 10**digits:
+    if value == 0 or abs(value) >= 10**digits or float(value).is_integer():
         return f"{value:,.0f}"
     return f"{value:.{digits}g}" if abs(value) < 1e-3 else f"{float(f'{value:.{digits}g}'):g}"
 

@@ -5,9 +5,7 @@ from typing import Any
 from fullcontext.config import TrainConfig
 
 
-def model_card(
-    config: TrainConfig, name: str, report: dict[str, Any], loss: float | None
-) -> str:
+def model_card(config: TrainConfig, name: str, report: dict[str, Any], loss: float | None) -> str:
     """README.md of the export folder, with the front matter that the hub reads."""
     base = config.init or config.model.path
     header = ["---", "library_name: transformers", "tags: [fullcontext, long-context]"]
@@ -30,7 +28,7 @@ def model_card(
             f" {config.data.name}: {config.steps:,} steps of {config.batch_size} examples, contexts"
             f" of {low:,} to {high:,} tokens, evidence placed by `{config.data.placement.value}`,"
             f" segments of at least {config.data.segment_size} tokens, peak learning rate"
-            f" {config.schedule.peak:g} ({config.schedule.decay.value}), loss on the answers alone.",
+            f" {config.schedule.peak:g} ({config.schedule.decay.value}), loss on answers alone.",
             "" if loss is None else f"Loss of the last step: {loss:.4f}.",
             "",
             "| source | share asked | examples | tokens | supervised tokens |",

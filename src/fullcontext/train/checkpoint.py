@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.distributed.checkpoint as dcp
+from torch.distributed.checkpoint.filesystem import FileSystemReader, FileSystemWriter
 from torch.distributed.checkpoint.state_dict import (
     StateDictOptions,
     get_model_state_dict,
@@ -23,6 +23,8 @@ from torch.distributed.checkpoint.state_dict import (
     set_model_state_dict,
     set_state_dict,
 )
+from torch.distributed.checkpoint.state_dict_loader import load as read_state
+from torch.distributed.checkpoint.state_dict_saver import save as write_state
 
 from fullcontext.compose import ConfigError
 from fullcontext.store import MANIFEST, digest, sync_folder, write_aside
@@ -43,9 +45,9 @@ def save(
     try:
         weights, moments = get_state_dict(model, optimizer)
         with _one_process():
-            dcp.save(
+            write_state(
                 {"model": weights, "optimizer": moments},
-                storage_writer=dcp.FileSystemWriter(aside, sync_files=True),
+                storage_writer=FileSystemWriter(aside, sync_files=True),
                 no_dist=True,
             )
         write_aside(aside / "extra.json", json.dumps({"step": step, **extra}))
@@ -103,9 +105,9 @@ def _fault(folder: Path) -> str | None:
 def load(folder: Path, model: Any, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
     """Puts weights and optimizer state back; returns what `save` was given as `extra`."""
     weights, moments = get_state_dict(model, optimizer)
-    state = {"model": weights, "optimizer": moments}
+    state: dict[str, Any] = {"model": weights, "optimizer": moments}
     with _one_process():
-        dcp.load(state, storage_reader=dcp.FileSystemReader(folder), no_dist=True)
+        read_state(state, storage_reader=FileSystemReader(folder), no_dist=True)
     set_state_dict(
         model,
         optimizer,
@@ -131,7 +133,7 @@ def load_weights(model: Any, run: Path, step: int | None = None) -> int:
         )
     state = {"model": get_model_state_dict(model)}
     with _one_process():
-        dcp.load(state, storage_reader=dcp.FileSystemReader(folder), no_dist=True)
+        read_state(state, storage_reader=FileSystemReader(folder), no_dist=True)
     set_model_state_dict(model, state["model"], options=_OPTIONS)
     return int(folder.name.removeprefix("step_"))
 

@@ -3,7 +3,6 @@
 import contextlib
 import json
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -107,17 +106,16 @@ class Loop:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         count = self._global_count(examples)
-        total, sums = 0.0, Counter[str]()
-        counts = Counter[str]()
+        total = 0.0
+        sums: dict[str, float] = {}
+        counts: dict[str, int] = {}
         for micro in plan(examples, self.config.max_tokens):
             row = pack([examples[i] for i in micro])
             loss = self._backward(row, count)
             total += float(loss.total.detach())
             _add_by_kind(row, loss.token_nll.cpu().numpy(), sums, counts)
         norm = float(
-            torch.nn.utils.clip_grad_norm_(
-                self.model.parameters(), self.config.optimizer.clip_norm
-            )
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.optimizer.clip_norm)
         )
         done = Step(
             loss=total / count,
@@ -180,7 +178,10 @@ def adamw(config: TrainConfig, model: Any) -> torch.optim.AdamW:
     settings = config.optimizer
     return torch.optim.AdamW(
         [
-            {"params": [p for p in parameters if p.ndim > 1], "weight_decay": settings.weight_decay},
+            {
+                "params": [p for p in parameters if p.ndim > 1],
+                "weight_decay": settings.weight_decay,
+            },
             {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
         ],
         lr=config.schedule.peak,
@@ -190,13 +191,13 @@ def adamw(config: TrainConfig, model: Any) -> torch.optim.AdamW:
 
 
 def _add_by_kind(
-    row: Row, nll: np.ndarray[Any, Any], sums: Counter[str], counts: Counter[str]
+    row: Row, nll: np.ndarray[Any, Any], sums: dict[str, float], counts: dict[str, int]
 ) -> None:
     kinds = [asked.kind for example in row.examples for asked in example.asked]
-    for question, total in enumerate(np.bincount(row.label_questions, nll)):
-        sums[kinds[question]] += float(total)
-    for question, number in enumerate(np.bincount(row.label_questions)):
-        counts[kinds[question]] += int(number)
+    totals = np.bincount(row.label_questions, nll)
+    for kind, total, number in zip(kinds, totals, np.bincount(row.label_questions), strict=True):
+        sums[kind] = sums.get(kind, 0.0) + float(total)
+        counts[kind] = counts.get(kind, 0) + int(number)
 
 
 @contextlib.contextmanager

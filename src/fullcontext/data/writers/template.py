@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -26,9 +27,38 @@ _NAME = re.compile(
 )
 _UNIT = re.compile(r" (?:hundred|thousand|million|billion|trillion|per ?cent)\b")
 _COMMON = frozenset(
-    "Congress Government Governments State States United President House Senate Executive Union"
-    " Department Secretary Republic Nation Nations Constitution Administration Treasury American"
-    " Americans America Federal Act General Army Navy God Government's Executive's".split()
+    [
+        "Congress",
+        "Government",
+        "Governments",
+        "State",
+        "States",
+        "United",
+        "President",
+        "House",
+        "Senate",
+        "Executive",
+        "Union",
+        "Department",
+        "Secretary",
+        "Republic",
+        "Nation",
+        "Nations",
+        "Constitution",
+        "Administration",
+        "Treasury",
+        "American",
+        "Americans",
+        "America",
+        "Federal",
+        "Act",
+        "General",
+        "Army",
+        "Navy",
+        "God",
+        "Government's",
+        "Executive's",
+    ]
 )
 _OPENING = 9
 """Words quoted of a sentence whose rest is asked for."""
@@ -79,7 +109,9 @@ class Template:
             case kind:
                 raise AssertionError(f"template does not write {kind}")
 
-    def _fine_grained(self, segments: tuple[Segment, ...], draw: np.random.Generator) -> Reply | None:
+    def _fine_grained(
+        self, segments: tuple[Segment, ...], draw: np.random.Generator
+    ) -> Reply | None:
         index = int(draw.integers(len(segments)))
         forms = [self._gap, self._continuation, self._next]
         for choice in draw.choice(3, size=3, replace=False, p=[0.6, 0.2, 0.2]):
@@ -116,7 +148,7 @@ class Template:
         found = []
         for paragraph in paragraphs(segment.text):
             lines = sentences.split(paragraph)
-            for first, second in zip(lines, lines[1:], strict=False):
+            for first, second in pairwise(lines):
                 if sentences.is_plain(first, most=30) and sentences.is_plain(second, 5, 30):
                     found.append((first, second))
         found = [pair for pair in found if self._unique(pair[0])]
@@ -125,7 +157,9 @@ class Template:
         first, second = found[int(draw.integers(len(found)))]
         return f'Which sentence comes right after this one: "{first}"?', second
 
-    def _integration(self, segments: tuple[Segment, ...], draw: np.random.Generator) -> Reply | None:
+    def _integration(
+        self, segments: tuple[Segment, ...], draw: np.random.Generator
+    ) -> Reply | None:
         details = [self._details(segment) for segment in segments]
         holding = [i for i, found in enumerate(details) if found]
         if len(holding) < 2:
@@ -145,7 +179,9 @@ class Template:
             answer = f"A: {one.answer}; B: {two.answer}"
         return Reply(question, answer, (a, b))
 
-    def _instruction(self, segments: tuple[Segment, ...], draw: np.random.Generator) -> Reply | None:
+    def _instruction(
+        self, segments: tuple[Segment, ...], draw: np.random.Generator
+    ) -> Reply | None:
         index = int(draw.integers(len(segments)))
         found = [s for s in _sentences(segments[index]) if len(s.split()) <= 25]
         if not found:

@@ -1,0 +1,191 @@
+"""Examples are pure functions of (seed, id), hold their evidence, and keep their length."""
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fullcontext.compose import ConfigError
+from fullcontext.config import Placement
+from fullcontext.data import manifest, reader, synthesis
+from fullcontext.data.contexts import places
+from fullcontext.data.mixture import Mixture, Tally
+from fullcontext.data.tokens import Encoder, Prompt
+from fullcontext.model import tokenizer
+from fullcontext.randomness import rng
+
+SMALL = ["experiments=demo", "corpus.max_documents=14", "data.examples.fine_grained=300",
+         "data.examples.integration=80", "data.examples.short_context=80",
+         "data.examples.instruction=80"]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory, train_config):
+    """A config, its encoder and a store made once."""
+    from fullcontext.compose import compose_verb
+
+    folder = tmp_path_factory.mktemp("store")
+    overrides = [*SMALL[1:], "corpus=sotu", "data=in2_laptop", "model=tiny", f"data.store={folder}"]
+    synthesis.run(compose_verb("synthesize", overrides), None)
+    config = train_config(*SMALL, f"data.store={folder}")
+    return config, Encoder(tokenizer.load(config.model))
+
+
+def mixture(made, *, seed: int = 0, store: bool = True, **changes: object) -> Mixture:
+    config, encoder = made
+    data = type(config.data)(**{**vars(config.data), **changes})
+    opened = reader.open_store(config, manifest.tokenizer_hash(encoder)) if store else None
+    return Mixture(data, Prompt(data, config.model.chat, encoder), opened, seed, 16)
+
+
+def test_an_example_depends_on_seed_and_id_alone(made) -> None:
+    a, b = mixture(made), mixture(made)
+    later = b.batch(3)
+    for one, two in zip(a.batch(3), later, strict=True):
+        assert np.array_equal(one.context, two.context)
+    assert any(
+        not np.array_equal(x.context, y.context)
+        for x, y in zip(mixture(made, seed=1).batch(3), later, strict=True)
+    )
+
+
+def test_examples_are_their_text_tokenised(made) -> None:
+    tok = made[1].tokenizer
+    for example in mixture(made).batch(0):
+        asked = example.asked[0]
+        ids = np.concatenate([example.context, asked.prompt, asked.answer])
+        assert tok(tok.decode(ids[1:-1]))["input_ids"] == ids[:-1].tolist()
+
+
+def test_the_evidence_is_in_the_context_and_the_answer_in_the_evidence(made) -> None:
+    drawn = mixture(made)
+    store = drawn.assembler.store
+    for index in range(60):
+        kind, place = drawn.sampler.pick(index)
+        question = store.question(kind, place)
+        context = made[1].tokenizer.decode(drawn.example(index).context)
+        for number in store.number(question.evidence):
+            assert store.text(number) in context
+        if kind == "instruction":
+            assert context == ""
+
+
+def test_lengths_are_uniform_and_kept(made) -> None:
+    drawn = mixture(made)
+    for index in range(200):
+        example = drawn.example(index)
+        if example.requested and "context longer" not in " ".join(example.notes):
+            assert example.requested - 60 < example.tokens <= example.requested
+        assert example.tokens <= 1536
+
+
+def test_no_filler_comes_from_the_same_document_or_holds_the_answer(made) -> None:
+    drawn = mixture(made)
+    assembler = drawn.assembler
+    for index in range(80):
+        kind, place = drawn.sampler.pick(index)
+        if kind not in ("fine_grained", "integration"):
+            continue
+        question = assembler.store.question(kind, place)
+        fillers = assembler._fillers(question, 900, rng(0, "test", index), [])
+        own = assembler.store.parents[assembler.store.number(question.context[:1])[0]]
+        assert all(assembler.store.parents[piece.number] != own for piece in fillers)
+        if kind == "fine_grained":
+            assert all(question.answer not in assembler.store.text(p.number) for p in fillers)
+
+
+@pytest.mark.parametrize(
+    ("placement", "low", "high"), [("head", 0, 0.13), ("tail", 0.87, 1), ("middle", 0.35, 0.65)]
+)
+def test_placements_put_the_evidence_where_they_say(made, placement, low, high) -> None:
+    drawn = mixture(made, placement=Placement(placement), context_range=[1400, 1536])
+    depths = [
+        example.asked[0].depth
+        for example in (drawn.example(i) for i in range(60))
+        if example.asked[0].kind == "fine_grained"
+    ]
+    assert len(depths) > 20 and all(low <= depth <= high for depth in depths)
+
+
+def test_ends_are_both_ends_and_stratified_covers_every_bin(made) -> None:
+    config = made[0].data
+    draw = rng(0, "test")
+    ends = [places(Placement.ends, 1, 20, i, config, draw)[0] for i in range(200)]
+    assert set(ends) == {0, 20} and 60 < ends.count(0) < 140
+    spread = [places(Placement.stratified, 1, 99, i, config, draw)[0] // 10 for i in range(100)]
+    assert Counter(spread) == dict.fromkeys(range(10), 10)
+
+
+def test_shuffle_makes_every_order_equally_likely(made) -> None:
+    config, draw = made[0].data, rng(0, "test")
+    seen = Counter(tuple(places(Placement.shuffle, 2, 2, 0, config, draw)) for _ in range(6000))
+    assert set(seen) == {(a, b) for a in range(3) for b in range(a, 3)}
+    assert all(850 < count < 1150 for count in seen.values())
+
+
+def test_realised_depths_and_lengths_pass_their_tests(made) -> None:
+    drawn = mixture(made)
+    tally = Tally(drawn.config, 0)
+    for step in range(60):
+        tally.add(drawn.batch(step))
+    report = tally.report(drawn, 60)
+    assert report["depth"]["p_value"] > 0.001
+    assert report["length"]["p_value"] > 0.001
+    assert sum(s["examples"] for s in report["sources"].values()) == 960
+    assert tally.state() == Tally(drawn.config, 0, **tally.state()).state()
+
+
+def test_a_corpus_too_small_for_the_contexts_is_refused(made) -> None:
+    drawn = mixture(made, context_range=[1 << 20, 1 << 20])
+    with pytest.raises(ConfigError, match="too small for contexts of 1048576"):
+        drawn.example(0)
+
+
+def test_evidence_that_fits_no_context_is_counted(made) -> None:
+    with pytest.raises(
+        ConfigError, match=r"integration, \d+ short_context questions.*drop_oversized"
+    ):
+        mixture(made, context_range=[512, 700])
+    left = mixture(made, context_range=[512, 700], drop_oversized=True).left_out
+    assert left["integration: evidence longer than any context, left out"] > 0
+
+
+def test_a_store_of_other_settings_is_refused_with_the_command(
+    made, train_config, tmp_path
+) -> None:
+    config, encoder = made
+    other = train_config(*SMALL, f"data.store={config.data.store}", "data.segment_size=64")
+    with pytest.raises(ConfigError, match=r"segment_size: 128 there, 64 here.*synthesize.py"):
+        reader.open_store(other, manifest.tokenizer_hash(encoder))
+    with pytest.raises(ConfigError, match="tokenizer_hash"):
+        reader.open_store(config, "other")
+    missing = train_config(*SMALL, f"data.store={tmp_path / 'none'}")
+    with pytest.raises(ConfigError, match="does not exist; make it: python synthesize.py"):
+        reader.open_store(missing, "")
+
+
+def test_a_truncated_shard_is_named(made, tmp_path, train_config) -> None:
+    import shutil
+
+    config, encoder = made
+    folder = shutil.copytree(config.data.store, tmp_path / "cut")
+    shard = next(Path(folder).glob("segments-*.arrow"))
+    shard.write_bytes(shard.read_bytes()[:-2000])
+    with pytest.raises(ConfigError, match=rf"{shard.stem}\.arrow is not a whole Arrow file"):
+        reader.open_store(
+            train_config(*SMALL, f"data.store={folder}"), manifest.tokenizer_hash(encoder)
+        )
+
+
+def test_stores_are_read_by_datasets_and_pandas(made) -> None:
+    import datasets
+    import pandas
+
+    shard = next(Path(made[0].data.store).glob("questions-*.arrow"))
+    frame = pandas.read_feather(shard)
+    assert set(frame["kind"]) <= {"fine_grained", "integration", "short_context", "instruction"}
+    rows = datasets.load_dataset(
+        "arrow", data_files=str(shard), split="train", cache_dir=str(shard.parent / "cache")
+    )
+    assert rows[0]["question"] == frame["question"][0]

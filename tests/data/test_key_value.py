@@ -1,0 +1,71 @@
+"""Dictionaries: distinct keys, right answers, asked where the placement says."""
+
+import pytest
+
+from fullcontext.compose import ConfigError
+from fullcontext.data.mixture import Mixture
+from fullcontext.data.tokens import Encoder, Prompt
+from fullcontext.model import tokenizer
+
+
+def mixture(train_config, *overrides: str, batch_size: int = 64) -> tuple[Mixture, Encoder]:
+    config = train_config("model=symbols", "data=key_value_symbols", *overrides)
+    encoder = Encoder(tokenizer.load(config.model))
+    prompt = Prompt(config.data, config.model.chat, encoder)
+    return Mixture(config.data, prompt, None, 0, batch_size), encoder
+
+
+def ids_to_words(encoder: Encoder, ids) -> list[str]:
+    return encoder.tokenizer.convert_ids_to_tokens(ids.tolist())
+
+
+def test_the_answer_is_the_value_of_the_key(train_config) -> None:
+    drawn, encoder = mixture(train_config, "data.questions_per_context=8")
+    for example in drawn.batch(0):
+        words = ids_to_words(encoder, example.context)[1:]
+        keys, values, newlines = words[0::3], words[1::3], words[2::3]
+        assert len(set(keys)) == len(keys) and set(newlines) == {"\n"}
+        assert len(example.asked) == 8 and len({a.position for a in example.asked}) == 8
+        for asked in example.asked:
+            assert ids_to_words(encoder, asked.prompt) == ["?", keys[asked.position]]
+            assert ids_to_words(encoder, asked.answer) == [values[asked.position], "</s>"]
+
+
+def test_ends_asks_the_first_and_last_sixth(train_config) -> None:
+    drawn, _ = mixture(train_config, "data.questions_per_context=4", "data.placement=ends")
+    asked = {a.position for step in range(4) for e in drawn.batch(step) for a in e.asked}
+    items = drawn.batch(0)[0].evidence + drawn.batch(0)[0].fillers
+    assert asked == {*range(items // 6), *range(items - items // 6, items)}
+
+
+def test_the_curriculum_grows_with_the_step(train_config) -> None:
+    drawn, _ = mixture(
+        train_config, "data.context_range=[20,80]", "data.length=fixed", "data.curriculum_steps=10"
+    )
+    lengths = [drawn.batch(step)[0].requested for step in range(14)]
+    assert lengths == [26, 32, 38, 44, 50, 56, 62, 68, 74, 80, 80, 80, 80, 80]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["data.questions_per_context=60", "batch_size=60"], "holds 24 items"),
+        (["data.context_range=[400,400]", "data.depth_bins=10"], "num_keys=64"),
+    ],
+)
+def test_impossible_requests_are_refused(train_config, overrides, message) -> None:
+    drawn, _ = mixture(train_config, *overrides, batch_size=60)
+    with pytest.raises(ConfigError, match=message):
+        drawn.example(0)
+
+
+def test_real_tokenizers_get_sentences(train_config) -> None:
+    config = train_config("model=tiny", "data=key_value", "sharding=none")
+    encoder = Encoder(tokenizer.load(config.model))
+    drawn = Mixture(config.data, Prompt(config.data, config.model.chat, encoder), None, 0, 4)
+    example = drawn.example(0)
+    text = encoder.tokenizer.decode(example.context)
+    key = encoder.tokenizer.decode(example.asked[0].prompt).split("record of ")[1].split("?")[0]
+    value = encoder.tokenizer.decode(example.asked[0].answer).removesuffix("</s>").strip()
+    assert f"The record of {key} is {value}.\n" in text
+    assert example.requested - 20 < example.tokens <= example.requested

@@ -1,0 +1,114 @@
+"""The template writer asks real, answerable, unambiguous things."""
+
+import re
+from collections import Counter
+from itertools import islice
+
+import pytest
+
+from fullcontext.config import SotuCorpus
+from fullcontext.data import corpus, questions, segments
+from fullcontext.data.tokens import Encoder
+from fullcontext.data.writers.template import GAP, Template
+from fullcontext.records import Document, Question, Segment
+from fullcontext.store import Journal
+from tests.data.tokenizers import family
+
+KINDS = ("fine_grained", "integration", "short_context", "instruction")
+
+
+@pytest.fixture(scope="module")
+def asked(tmp_path_factory) -> tuple[list[Question], dict[str, Segment], list[Document]]:
+    documents = list(islice(corpus.read(SotuCorpus(), 0, Counter()), 6))
+    encoder, writer = Encoder(family("sentencepiece")), Template()
+    writer.prepare(documents)
+    found, pieces = [], {}
+    settings = {"segment_size": 128, "text_tokens": 600, "separator": "\n", "dropped": Counter()}
+    with Journal(tmp_path_factory.mktemp("journal") / "asked.jsonl") as journal:
+        for document in documents:
+            for text, cut in segments.texts(document, encoder, **settings):
+                pieces |= {piece.id: piece for piece in cut}
+                for asking in questions.askings(text, cut, KINDS):
+                    question = questions.ask(asking, writer, journal, 0, Counter())
+                    found += [question] if question else []
+    return found, pieces, documents
+
+
+def test_every_kind_is_asked(asked) -> None:
+    counts = Counter(q.kind for q in asked[0])
+    assert set(counts) == set(KINDS) and min(counts.values()) > 20
+
+
+def flat(segment: Segment) -> str:
+    return " ".join(segment.text.split())
+
+
+def test_the_gap_is_filled_by_the_evidence(asked) -> None:
+    found, pieces, _ = asked
+    gaps = [q for q in found if q.kind == "fine_grained" and GAP in q.question]
+    assert len(gaps) > 50
+    for question in gaps:
+        statement = re.search(r'"(.*)"', question.question).group(1)
+        filled = statement.replace(GAP, question.answer)
+        assert filled in flat(pieces[question.evidence[0]]), question
+
+
+def test_what_is_quoted_stands_once_in_the_corpus(asked) -> None:
+    found, _, documents = asked
+    text = " ".join(" ".join(d.text.split()) for d in documents)
+    for question in found:
+        if question.kind != "fine_grained":
+            continue
+        quote = re.search(r'"(.*)"', question.question).group(1)
+        pattern = re.escape(quote).replace(re.escape(GAP), r"[^.]{1,60}?")
+        assert len(re.findall(pattern, text)) == 1, question
+
+
+def test_integration_needs_two_segments(asked) -> None:
+    found, pieces, _ = asked
+    for question in (q for q in found if q.kind == "integration"):
+        first, second = re.findall(r'[AB]: "(.*?)"(?= B:| [WH])', question.question)
+        assert len(question.evidence) == 2 and len(question.context) >= 2
+        for statement in (first, second):
+            start, end = statement.split(GAP)
+            holding = [
+                i for i in question.evidence if start in flat(pieces[i]) and end in flat(pieces[i])
+            ]
+            assert len(holding) == 1, question
+
+
+def test_comparisons_are_right(asked) -> None:
+    found, pieces, _ = asked
+    compared = [q for q in found if "larger" in q.question]
+    assert compared
+    for question in compared:
+        values = {}
+        for name, statement in re.findall(r'([AB]): "(.*?)"(?= B:| [WH])', question.question):
+            start, end = statement.split(GAP)
+            text = next(
+                flat(pieces[i])
+                for i in question.evidence
+                if start in flat(pieces[i]) and end in flat(pieces[i])
+            )
+            figure = text.split(start)[1].split(end)[0] if start else text.split(end)[0].split()[-1]
+            values[name] = float(figure.strip("$").replace(",", ""))
+        larger = max(values, key=values.get)
+        assert question.answer.startswith(f"{larger}: ")
+
+
+def test_answers_are_not_given_away(asked) -> None:
+    for question in asked[0]:
+        if question.kind == "fine_grained":
+            assert question.answer not in question.question
+
+
+def test_the_same_text_gets_the_same_question(asked) -> None:
+    document = Document("x", asked[2][0].text, "s", "l", "x")
+    encoder, ask = Encoder(family("sentencepiece")), Template()
+    text, cut = next(
+        segments.texts(
+            document, encoder, segment_size=128, text_tokens=600, separator="\n", dropped=Counter()
+        )
+    )
+    asking = questions.askings(text, cut, ("fine_grained",))[0]
+    assert ask.ask(asking, 0) == Template().ask(asking, 0)
