@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import netrc
 import os
 from pathlib import Path
@@ -44,8 +45,9 @@ class Tracker:
         )
 
     def log(self, step: int, values: dict[str, Any]) -> None:
-        """One line of metrics.jsonl, flushed; the same to W&B."""
-        self._file.write(json.dumps({"step": step, **values}) + "\n")
+        """One line of metrics.jsonl, flushed; the same to W&B. What is not finite is null."""
+        finite = {key: _finite(value) for key, value in values.items()}
+        self._file.write(json.dumps({"step": step, **finite}, allow_nan=False) + "\n")
         self._file.flush()
         self._mirror(lambda run: run.log({"global_step": step, **values}))
 
@@ -136,6 +138,10 @@ def _identity(folder: Path) -> str:
     if not path.exists():
         write_aside(path, fingerprint([str(folder.resolve()), os.urandom(8).hex()]))
     return path.read_text().strip()
+
+
+def _finite(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _first_line(error: Exception) -> str:

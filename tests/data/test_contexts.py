@@ -172,7 +172,7 @@ def test_a_truncated_shard_is_named(made, tmp_path, train_config) -> None:
     folder = shutil.copytree(config.data.store, tmp_path / "cut")
     shard = next(Path(folder).glob("segments-*.arrow"))
     shard.write_bytes(shard.read_bytes()[:-2000])
-    with pytest.raises(ConfigError, match=rf"{shard.stem}\.arrow is not a whole Arrow file"):
+    with pytest.raises(ConfigError, match=r"segments-00000\.arrow is not a whole"):
         reader.open_store(
             train_config(*SMALL, f"data.store={folder}"), manifest.tokenizer_hash(encoder)
         )

@@ -93,7 +93,7 @@ def test_a_gold_reply_scores_1(text_model, text, small, monkeypatch):
 
 def test_answers_come_back_from_their_file(tmp_path):
     given = {"code": [an_answer(), an_answer(set=1)], "database": [an_answer(task="database")]}
-    probing.write_answers(given, tmp_path, 60)
+    probing.write_answers(given, tmp_path / "answers", 60)
     names = sorted(path.name for path in (tmp_path / "answers").iterdir())
     assert names == ["code_step000060.jsonl", "database_step000060.jsonl"]
     assert probing.read_answers(tmp_path / "answers" / names[0]) == given["code"]

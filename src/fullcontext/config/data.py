@@ -63,6 +63,7 @@ class SotuCorpus(CorpusConfig):
 class FilesCorpus(CorpusConfig):
     """A file or a folder of .txt, .md, .jsonl and .parquet files."""
 
+    name: str = "files"
     path: str
     """The file or folder."""
     text_field: str = "text"
@@ -75,6 +76,7 @@ class FilesCorpus(CorpusConfig):
 class HubCorpus(CorpusConfig):
     """A data set of the Hugging Face hub, streamed through `datasets`."""
 
+    name: str = "hub"
     path: str
     """Repository, e.g. allenai/c4."""
     config: str | None = None

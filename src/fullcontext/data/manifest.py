@@ -33,7 +33,10 @@ def store_path(config: Any) -> Path:
     if config.data.store:
         return Path(config.data.store)
     named = config.model.tokenizer.rstrip("/").split("/")[-1]
-    name = f"{config.corpus.name}-{config.writer.name}-{named}-{config.data.segment_size}"
+    corpus = config.corpus.name
+    if corpus in ("files", "hub"):
+        corpus += "-" + Path(config.corpus.path).stem
+    name = f"{corpus}-{config.writer.name}-{named}-{config.data.segment_size}"
     return Path("outputs/stores") / name
 
 

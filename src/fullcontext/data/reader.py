@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from fullcontext.compose import ConfigError
+from fullcontext.compose import ConfigError, plain
 from fullcontext.data import manifest
 from fullcontext.records import Ids, Question
 from fullcontext.store import read_table
@@ -89,6 +89,8 @@ def open_store(config: Any, tokenizer_hash: str) -> Store:
         "separator": config.data.separator,
         "tokenizer_hash": tokenizer_hash,
     }
+    if config.data.store is None:
+        wanted["corpus"] = plain(config.corpus)
     differing = [key for key in wanted if there[key] != wanted[key]]
     if differing:
         parts = "; ".join(f"{k}: {there[k]!r} there, {wanted[k]!r} here" for k in differing)

@@ -4,9 +4,9 @@ Contexts are joined from arrays that were tokenised once. That is exact only whe
 puts a boundary whatever stands on either side, and such places are rare: a full stop and the
 newline after it are one token in tiktoken-style vocabularies, a space belongs to the next word.
 The one rule of this module: **cut only right after a run of newlines, before a character that
-is not white space.** SentencePiece has no piece with a newline inside, and the byte-level pre-tokenizer
-expressions end a match there. `encode` reads a piece between two letters at such places and
-refuses a tokenizer that merges across.
+is not white space.** SentencePiece has no piece with a newline inside, and the expressions of
+byte-level pre-tokenizers end a match there. `encode` reads a piece between two letters at such
+places and refuses a tokenizer that merges across.
 """
 
 from functools import lru_cache

@@ -7,7 +7,7 @@ import torch
 
 from fullcontext.compose import ConfigError
 from fullcontext.config import ArchitectureConfig, ModelConfig, PositionsConfig
-from fullcontext.model import attention
+from fullcontext.model import attention, hub
 from fullcontext.randomness import torch_seed
 
 
@@ -34,9 +34,15 @@ def load(
 
 def _pretrained(source: str, config: ModelConfig, positions: PositionsConfig) -> Any:
     from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()
+    options = {
+        "trust_remote_code": config.trust_remote_code,
+        "local_files_only": not hub.answers(),
+    }
     try:
-        settings = AutoConfig.from_pretrained(source, trust_remote_code=config.trust_remote_code)
+        settings = AutoConfig.from_pretrained(source, **options)
         _set_theta(settings, positions.rope_theta)
         return AutoModelForCausalLM.from_pretrained(
             source,
@@ -44,9 +50,9 @@ def _pretrained(source: str, config: ModelConfig, positions: PositionsConfig) ->
             dtype=torch.float32,
             attn_implementation=attention.NAME,
             use_safetensors=True,
-            trust_remote_code=config.trust_remote_code,
+            **options,
         )
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise ConfigError(
             f"the weights model.path={source!r} cannot be loaded ({str(error).splitlines()[0]});"
             " give a local folder in Hugging Face format with safetensors (model.path=FOLDER),"

@@ -5,6 +5,7 @@ from typing import Any
 
 from fullcontext.compose import ConfigError
 from fullcontext.config import ModelConfig
+from fullcontext.model import hub
 
 CHAT_TEMPLATE = (
     "{{ bos_token }}{% for message in messages %}{% if message['role'] == 'user' %}"
@@ -114,7 +115,9 @@ def _pretrained(name: str, trust_remote_code: bool) -> Any:
     from transformers import AutoTokenizer
 
     try:
-        tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=trust_remote_code)
+        tokenizer = AutoTokenizer.from_pretrained(
+            name, trust_remote_code=trust_remote_code, local_files_only=not hub.answers()
+        )
     except (OSError, ValueError) as error:
         raise ConfigError(
             f"the tokenizer model.tokenizer={name!r} cannot be loaded"

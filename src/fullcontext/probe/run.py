@@ -69,7 +69,7 @@ def _ask_one(
     from fullcontext.probe.answer import answer
 
     encoder = prompt.encoder
-    replies = answer(model, asked.example, encoder.eos, max_new_tokens, precision)
+    replies = answer(model, asked.example, prompt.end_token, max_new_tokens, precision)
     answers = []
     for question, reply in zip(asked.example.asked, replies, strict=True):
         assert question.position is not None and question.depth is not None
@@ -105,12 +105,12 @@ def _evaluating(model: Any) -> Iterator[None]:
 
 
 def answers_file(folder: Path, task: str, step: int) -> Path:
-    """Where the answers to a task at a step stand in a run folder."""
-    return folder / "answers" / f"{task}_step{step:06d}.jsonl"
+    """Where the answers to a task at a step stand in the folder `answers` of a run."""
+    return folder / f"{task}_step{step:06d}.jsonl"
 
 
 def write_answers(answers: dict[str, list[Answer]], folder: Path, step: int) -> None:
-    """Writes answers/<task>_step<step>.jsonl of a run folder, each file whole or not at all."""
+    """Writes <task>_step<step>.jsonl into RUN/answers, each file whole or not at all."""
     for task, given in answers.items():
         lines = (json.dumps(asdict(answer), ensure_ascii=False) + "\n" for answer in given)
         write_aside(answers_file(folder, task, step), "".join(lines))
@@ -160,7 +160,7 @@ def run(config: ProbeRunConfig, info: RunInfo) -> None:
     write_yaml(config, folder / "config.yaml")
     with _status(config, folder) as status:
         model, status["step"] = source.load_model(given)
-        answers = _ask_all(model, asked, prompt, config, folder, status["step"])
+        answers = _ask_all(model, asked, prompt, config, folder / "answers", status["step"])
     _print(answers, config, folder)
 
 

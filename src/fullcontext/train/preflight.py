@@ -2,15 +2,14 @@
 
 import os
 import shutil
-import socket
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from urllib.parse import urlparse
 
 from fullcontext.compose import ConfigError, RunInfo, plain, read_yaml
 from fullcontext.config import ModelConfig, Precision, Strategy, TrainConfig
 from fullcontext.data import manifest, reader
+from fullcontext.model import hub
 
 GIB = 1 << 30
 BYTES_PER_PARAMETER = 16
@@ -19,7 +18,6 @@ ASSUMED_CPU_FLOPS = 2e11
 """A desktop CPU's bf16 or fp32 matrix products; only to say how hopeless a 7B model is there."""
 LARGE = 1e9
 """Parameters from which a GPU is asked for."""
-NETWORK_TIMEOUT_S = 1.5
 
 
 def settled(config: TrainConfig, info: RunInfo) -> TrainConfig:
@@ -99,32 +97,13 @@ def _weights(model: ModelConfig, init: str | None) -> list[str]:
         if any(folder.glob("*.safetensors")):
             return []
         return [f"weights: {folder} holds no *.safetensors; save the model with safetensors"]
-    if _is_cached(model.path) or _hub_answers():
+    if hub.is_cached(model.path) or hub.answers():
         return []
     return [
         f"weights: {model.path} is neither a local folder nor in the Hugging Face cache, and the"
         " hub does not answer; download it elsewhere (hf download "
         f"{model.path}) and set model.path=FOLDER model.tokenizer=FOLDER"
     ]
-
-
-def _is_cached(repository: str) -> bool:
-    home = os.environ.get("HF_HOME", Path.home() / ".cache" / "huggingface")
-    cache = Path(os.environ.get("HF_HUB_CACHE", Path(home) / "hub"))
-    name = "models--" + repository.replace("/", "--")
-    return any((cache / name).glob("snapshots/*/*.safetensors"))
-
-
-def _hub_answers() -> bool:
-    if os.environ.get("HF_HUB_OFFLINE", "0").lower() in ("1", "true", "yes", "on"):
-        return False
-    address = urlparse(os.environ.get("HF_ENDPOINT", "https://huggingface.co"))
-    port = address.port or (443 if address.scheme == "https" else 80)
-    try:
-        with socket.create_connection((address.hostname or "", port), NETWORK_TIMEOUT_S):
-            return True
-    except OSError:
-        return False
 
 
 def _data(config: TrainConfig) -> list[str]:

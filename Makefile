@@ -1,0 +1,58 @@
+# `make demo` and `make test` set themselves up; nothing but Python 3.11+ and a package index is needed.
+PYTHON ?= python3
+VENV ?= .venv
+PY = $(VENV)/bin/python
+READY = $(VENV)/.ready
+TORCH_CPU = https://download.pytorch.org/whl/cpu
+STORE = corpus=sotu data=in2_laptop model=tiny
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo miniature test test-slow lint types check format screenshots clean
+
+help: ## Lists the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+setup: $(READY) ## Makes .venv with pinned packages (a CPU build of torch where there is no GPU)
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed, $(PYTHON) is older: make PYTHON=python3.12 ..."; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	@index=""; \
+	if ! command -v nvidia-smi >/dev/null && \
+	  $(PYTHON) -c 'import urllib.request as u; u.urlopen("$(TORCH_CPU)/torch/", timeout=5)' 2>/dev/null; \
+	then index="--extra-index-url $(TORCH_CPU)"; fi; \
+	set -x; $(PY) -m pip install -q -c constraints.txt $$index torch
+	$(PY) -m pip install -q -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: $(READY) ## Real text to questions, training, probes and a page, in minutes on two cores
+	$(PY) synthesize.py $(STORE)
+	$(eval RUN := outputs/train/demo/$(shell date +%Y-%m-%d_%H-%M-%S))
+	$(PY) train.py experiments=demo hydra.run.dir=$(RUN)
+	$(PY) report.py $(RUN) title='"The demo run"' output=outputs/demo
+
+miniature: $(READY) ## Lost in the middle, made and cured: three seeds, about a quarter of an hour
+	$(PY) experiments/miniature.py
+
+test: $(READY) ## Runs the tests
+	$(PY) -m pytest -n 2 -m "not slow"
+
+test-slow: $(READY) ## Runs the tests that take minutes
+	$(PY) -m pytest -m slow
+
+lint: $(READY) ## Checks style and format
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+
+types: $(READY) ## Checks types
+	$(VENV)/bin/mypy
+
+check: lint types test ## lint + types + tests: what has to pass
+
+format: $(READY) ## Rewrites the code in the house format
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+
+clean: ## Removes the environment and caches, not outputs/
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build src/*.egg-info
