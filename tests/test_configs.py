@@ -52,14 +52,10 @@ def test_every_slurm_profile_chooses_a_submitit_launcher(name: str) -> None:
     assert "submitit" in raw(f"slurm={name}").hydra.launcher._target_
 
 
-@pytest.mark.parametrize(
-    ("group", "name"),
-    [
-        (f.parent.name, f.stem)
-        for f in sorted((ROOT / "conf").glob("*/*.yaml"))
-        if f.parent.name != "hydra"
-    ],
-)
+GROUP_FILES = [f for f in sorted((ROOT / "conf").glob("*/*.yaml")) if f.parent.name != "hydra"]
+
+
+@pytest.mark.parametrize(("group", "name"), [(f.parent.name, f.stem) for f in GROUP_FILES])
 def test_every_option_of_every_group_composes(group: str, name: str) -> None:
     overrides = [f"{group}={name}"]
     if name == "key_value_symbols":
@@ -177,10 +173,6 @@ def test_help_answers_without_torch() -> None:
     ],
 )
 def test_the_command_line_refuses_and_exits_non_zero(words: list[str], message: str) -> None:
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "train.py"), *words],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    command = [sys.executable, str(ROOT / "train.py"), *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode != 0 and message in done.stderr + done.stdout

@@ -5,6 +5,7 @@ import logging
 import math
 import netrc
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,7 @@ class Tracker:
                 self._run = _init(self, config, info, name=name, verb=verb, mode=mode)
             except Exception as error:
                 log.warning("W&B %s is not to be had (%s)", mode, _first_line(error))
+                _forget()
                 continue
             if mode == "offline":
                 where = Path(self._run.dir).parent
@@ -109,6 +111,14 @@ def _init(tracker: Tracker, config: Any, info: RunInfo, *, name: str, verb: str,
     run.define_metric("tokens")
     run.define_metric("*", step_metric="global_step")
     return run
+
+
+def _forget() -> None:
+    """Ends W&B's background process, which would hold on to the id of a run that never began."""
+    import wandb
+
+    with suppress(Exception):
+        wandb.teardown()
 
 
 def _modes(mode: TrackingMode) -> list[str]:

@@ -161,7 +161,7 @@ def test_a_store_of_other_settings_is_refused_with_the_command(
     with pytest.raises(ConfigError, match="tokenizer_hash"):
         reader.open_store(config, "other")
     missing = train_config(*SMALL, f"data.store={tmp_path / 'none'}")
-    with pytest.raises(ConfigError, match="does not exist; make it: python synthesize.py"):
+    with pytest.raises(ConfigError, match=r"does not exist; make it: python synthesize\.py"):
         reader.open_store(missing, "")
 
 

@@ -1,0 +1,128 @@
+"""A store is whole or absent, made once, and the same after any number of kills."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from fullcontext.compose import ROOT, ConfigError, compose_verb
+from fullcontext.data import synthesis
+from fullcontext.store import MANIFEST, digest
+
+WORDS = ["corpus=sotu", "corpus.max_documents=40", "data=in2_laptop", "model=tiny"]
+
+
+def start(folder: Path) -> subprocess.Popen[bytes]:
+    command = [sys.executable, str(ROOT / "synthesize.py"), *WORDS, f"data.store={folder}"]
+    with (folder.parent / "out.txt").open("ab") as out:
+        return subprocess.Popen(command, cwd=folder.parent, stdout=out, stderr=out, env=os.environ)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("stores") / "whole"
+    assert start(folder).wait(300) == 0
+    return folder
+
+
+def test_killed_at_random_moments_the_store_is_the_same_and_nothing_is_asked_twice(
+    whole: Path, tmp_path: Path
+) -> None:
+    folder, draw = tmp_path / "killed", random.Random(0)
+    journal = folder / "work" / "asked.jsonl"
+    asked = 0
+    for _ in range(4):
+        process = start(folder)
+        wanted = asked + draw.randint(100, 500)
+        while process.poll() is None and _lines(journal) < wanted:
+            time.sleep(0.005)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        assert not (folder / MANIFEST).exists()
+        assert _lines(journal) >= asked, "what was asked is kept"
+        asked = _lines(journal)
+        keys = [json.loads(line)["key"] for line in _whole_lines(journal)]
+        assert len(keys) == len(set(keys))
+    assert start(folder).wait(300) == 0
+    assert (folder / MANIFEST).read_bytes() == (whole / MANIFEST).read_bytes()
+    for name in json.loads((whole / MANIFEST).read_text())["files"]:
+        assert digest(folder / name) == digest(whole / name)
+    assert not (folder / "work").exists()
+
+
+def _lines(path: Path) -> int:
+    return len(_whole_lines(path))
+
+
+def _whole_lines(path: Path) -> list[bytes]:
+    content = path.read_bytes() if path.exists() else b""
+    return content.split(b"\n")[:-1]
+
+
+def test_a_finished_store_is_left_alone(whole: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in whole.iterdir()}
+    assert start(whole).wait(60) == 0
+    assert {path: path.stat().st_mtime_ns for path in whole.iterdir()} == before
+    assert "is complete: nothing to do" in (whole.parent / "out.txt").read_text()
+
+
+def make(*overrides: str) -> None:
+    synthesis.run(compose_verb("synthesize", overrides), None)
+
+
+def test_other_settings_are_named(whole: Path) -> None:
+    with pytest.raises(ConfigError, match=r"segment_size: 128 there, 64 here.*data.store=FOLDER"):
+        make(*WORDS, f"data.store={whole}", "data.segment_size=64")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["corpus.path=nowhere"], r"corpus.path='nowhere' does not exist"),
+        (["corpus.path=empty"], r"holds no .txt, .md, .jsonl, .parquet file \(1 other files\)"),
+        (["corpus.path=rows.jsonl"], r"text_field='text' is not in rows.jsonl:1; .*: title, body"),
+        (["corpus.path=bad.jsonl"], r"bad.jsonl:2 is not JSON"),
+        (["corpus.path=short.txt"], r"no segment of data.segment_size=128 .*shorter than a segm"),
+    ],
+)
+def test_bad_files_are_named(in_folder: Path, overrides: list[str], message: str) -> None:
+    (in_folder / "empty").mkdir()
+    (in_folder / "empty" / "picture.png").write_bytes(b"x")
+    (in_folder / "rows.jsonl").write_text('{"title": "t", "body": "b"}\n')
+    (in_folder / "bad.jsonl").write_text('{"text": "t"}\nnonsense\n')
+    (in_folder / "short.txt").write_text("Too short.")
+    with pytest.raises(ConfigError, match=message):
+        make("corpus=files", *overrides, "data=in2_laptop", "model=tiny", "data.store=store")
+    assert not (in_folder / "store" / MANIFEST).exists()
+
+
+def test_key_value_data_needs_no_store() -> None:
+    with pytest.raises(ConfigError, match="needs no store"):
+        make("data=key_value", "model=tiny")
+
+
+def test_text_jsonl_and_parquet_give_the_same_documents(in_folder: Path) -> None:
+    from collections import Counter
+
+    import pandas
+
+    from fullcontext.config import FilesCorpus
+    from fullcontext.data import corpus
+
+    texts = ["First text.\n\nMore.", "Zweiter Text – mit Umlauten: äöü.", "", "bin\x00ary"]
+    folder = in_folder / "files"
+    folder.mkdir()
+    (folder / "a.txt").write_text(texts[0])
+    (folder / "b.jsonl").write_text("".join(json.dumps({"text": t}) + "\n" for t in texts))
+    pandas.DataFrame({"text": texts}).to_parquet(folder / "c.parquet")
+    skipped: Counter[str] = Counter()
+    found = list(corpus.read(FilesCorpus(path=str(folder)), 0, skipped))
+    assert [d.text for d in found] == [texts[0], *texts[:2], *texts[:2]]
+    assert [d.id for d in found][:2] == ["a.txt", "b.jsonl:1"]
+    assert skipped == {"empty document": 2, "not text": 2}
