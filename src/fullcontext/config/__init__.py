@@ -15,6 +15,7 @@ from fullcontext.config.data import (
     LengthLaw,
     Placement,
     SotuCorpus,
+    StageConfig,
     TemplateWriter,
     WriterConfig,
 )
@@ -73,6 +74,7 @@ __all__ = [
     "SftConfig",
     "ShardingConfig",
     "SotuCorpus",
+    "StageConfig",
     "Strategy",
     "SynthesizeConfig",
     "TemplateWriter",

@@ -1,6 +1,6 @@
 """What is read, asked and assembled."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from fullcontext.config import check
@@ -128,6 +128,19 @@ class KeyValueConfig:
 
 
 @dataclass(kw_only=True)
+class StageConfig:
+    """A number of steps, and what differs in them; null leaves a setting as it is."""
+
+    steps: int
+    context_range: list[int] | None = None
+    placement: Placement | None = None
+    questions_per_context: int | None = None
+
+    def __post_init__(self) -> None:
+        check.within("data.curriculum.steps", self.steps, 1)
+
+
+@dataclass(kw_only=True)
 class DataConfig:
     """The mixture, the contexts and the prompt."""
 
@@ -150,8 +163,8 @@ class DataConfig:
     """Leaves out, and counts, questions whose evidence fits in no context; otherwise an error."""
     questions_per_context: int = 1
     """Questions that share one context, each with its exact own loss."""
-    curriculum_steps: int = 0
-    """The upper end of `context_range` grows linearly from its lower end over so many steps."""
+    curriculum: list[StageConfig] = field(default_factory=list)
+    """What the first steps differ in, stage after stage; the steps after them are as above."""
     separator: str = "\n"
     """Between segments."""
     prompt: str = "{context}\n\n{question}"
@@ -180,11 +193,11 @@ class DataConfig:
         check.within("data.context_range", self.context_range[0], 16)
         check.within("data.depth_bins", self.depth_bins, 2)
         check.within("data.questions_per_context", self.questions_per_context, 1)
-        check.within("data.curriculum_steps", self.curriculum_steps, 0)
-        if self.questions_per_context > 1 and set(self.kinds) != {"key_value"}:
+        shared = max(stage.questions_per_context for stage in self.all_stages)
+        if shared > 1 and set(self.kinds) != {"key_value"}:
             raise ValueError(
-                f"data.questions_per_context={self.questions_per_context} needs a mixture of"
-                f" key_value alone, not {', '.join(self.kinds)}; set it to 1"
+                f"data.questions_per_context={shared} needs a mixture of key_value alone, not"
+                f" {', '.join(self.kinds)}; set it to 1"
             )
         if "\n" not in self.separator or self.separator.strip():
             raise ValueError(
@@ -192,6 +205,27 @@ class DataConfig:
                 " only there may token arrays be joined without tokenising again"
             )
         self._check_prompt()
+
+    def at(self, step: int) -> "DataConfig":
+        """The settings of a step: those of its stage of the curriculum, or these."""
+        for stage in self.curriculum:
+            if step < stage.steps:
+                return self._in(stage)
+            step -= stage.steps
+        return self
+
+    @property
+    def all_stages(self) -> "list[DataConfig]":
+        """The settings of every stage, and those after the curriculum."""
+        return [*map(self._in, self.curriculum), self]
+
+    def _in(self, stage: StageConfig) -> "DataConfig":
+        differing = {
+            name: value
+            for name in ("context_range", "placement", "questions_per_context")
+            if (value := getattr(stage, name)) is not None
+        }
+        return replace(self, curriculum=[], **differing)
 
     def _check_prompt(self) -> None:
         if self.prompt.count("{context}") != 1 or self.prompt.count("{question}") != 1:

@@ -162,6 +162,8 @@ class ScheduleConfig:
     decay: Decay = Decay.cosine
     warmup_ratio: float = 0.03
     """Share of all steps over which the rate rises linearly from 0."""
+    hold_ratio: float = 0.0
+    """Share of all steps after warm-up for which it stays at the peak before it decays."""
     floor_ratio: float = 0.0
     """The rate at the end, as a share of the peak."""
 
@@ -169,6 +171,7 @@ class ScheduleConfig:
         check.above("schedule.peak", self.peak, 0)
         check.within("schedule.peak", self.peak, 0, 1)
         check.within("schedule.warmup_ratio", self.warmup_ratio, 0, 1)
+        check.within("schedule.hold_ratio", self.hold_ratio, 0, 1)
         check.within("schedule.floor_ratio", self.floor_ratio, 0, 1)
 
 

@@ -37,6 +37,8 @@ class ProbeConfig:
     max_new_tokens: int = 48
     every_steps: int = 0
     """Probes in training every so many steps, before the first and after the last; 0 never."""
+    at_steps: list[int] = field(default_factory=list)
+    """Probes in training at these steps, and after the last."""
 
     def __post_init__(self) -> None:
         for task in self.tasks:
@@ -47,6 +49,15 @@ class ProbeConfig:
         check.within("probe.bins", self.bins, 3)
         check.within("probe.max_new_tokens", self.max_new_tokens, 1)
         check.within("probe.every_steps", self.every_steps, 0)
+        for step in self.at_steps:
+            check.within("probe.at_steps", step, 0)
+
+    def is_due(self, step: int, last: int) -> bool:
+        """Whether training probes after `step` steps of `last`."""
+        if not self.tasks or not (self.every_steps or self.at_steps):
+            return False
+        regular = self.every_steps > 0 and step % self.every_steps == 0
+        return regular or step in self.at_steps or step == last
 
 
 @dataclass(kw_only=True)
@@ -110,28 +121,32 @@ class TrainConfig:
         check.within("log_every", self.log_every, 1)
         check.within("max_bad_steps", self.max_bad_steps, 1)
         check.within("threads", self.threads, 1)
-        if self.batch_size % self.data.questions_per_context:
+        for stage in self.data.all_stages:
+            self._check_stage(stage)
+        self._check_length("probe.context_tokens", self.probe.context_tokens)
+
+    def _check_stage(self, stage: DataConfig) -> None:
+        if self.batch_size % stage.questions_per_context:
             raise ValueError(
                 f"batch_size={self.batch_size} is not a multiple of"
-                f" data.questions_per_context={self.data.questions_per_context}; a step holds"
-                " whole contexts"
+                f" data.questions_per_context={stage.questions_per_context}; a step holds whole"
+                " contexts"
             )
-        longest = self.data.context_range[1]
-        if self.data.questions_per_context == 1 and longest > self.max_tokens:
+        longest = stage.context_range[1]
+        if stage.questions_per_context == 1 and longest > self.max_tokens:
             raise ValueError(
                 f"max_tokens={self.max_tokens} is below the longest example,"
                 f" data.context_range[1]={longest}; raise max_tokens or shorten the contexts"
             )
-        for key, tokens in (
-            ("data.context_range[1]", longest),
-            ("probe.context_tokens", self.probe.context_tokens),
-        ):
-            if tokens > self.model.architecture.max_positions:
-                raise ValueError(
-                    f"{key}={tokens} exceeds model.architecture.max_positions="
-                    f"{self.model.architecture.max_positions} of model {self.model.name};"
-                    " shorten it or choose a model with more positions"
-                )
+        self._check_length("data.context_range[1]", longest)
+
+    def _check_length(self, key: str, tokens: int) -> None:
+        positions = self.model.architecture.max_positions
+        if tokens > positions:
+            raise ValueError(
+                f"{key}={tokens} exceeds model.architecture.max_positions={positions} of model"
+                f" {self.model.name}; shorten it or choose a model with more positions"
+            )
 
     @property
     def steps(self) -> int:

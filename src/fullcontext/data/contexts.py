@@ -28,11 +28,9 @@ class Piece:
     evidence: bool
 
 
-def draw_length(config: DataConfig, generator: np.random.Generator, step: int) -> int:
-    """Tokens of an example by the length law; the curriculum lowers the upper end early on."""
+def draw_length(config: DataConfig, generator: np.random.Generator) -> int:
+    """Tokens of an example by the length law."""
     low, high = config.context_range
-    if config.curriculum_steps:
-        high = low + round((high - low) * min(1.0, (step + 1) / config.curriculum_steps))
     match config.length:
         case LengthLaw.fixed:
             return high
@@ -43,18 +41,17 @@ def draw_length(config: DataConfig, generator: np.random.Generator, step: int) -
 
 
 def places(
-    placement: Placement, evidence: int, fillers: int, index: int, config: DataConfig,
-    generator: np.random.Generator,
-) -> list[int]:  # fmt: skip
+    config: DataConfig, evidence: int, fillers: int, index: int, generator: np.random.Generator
+) -> list[int]:
     """How many fillers stand before each evidence piece, for pieces in shuffled order.
 
     `shuffle` makes every order of pieces equally likely; the others aim at a depth.
     """
-    if placement is Placement.shuffle:
+    if config.placement is Placement.shuffle:
         order = generator.permutation(evidence + fillers)
         ranks = np.sort(order[:evidence])
         return [int(rank) - i for i, rank in enumerate(ranks)]
-    match placement:
+    match config.placement:
         case Placement.head:
             depth = 0.0
         case Placement.tail:
@@ -101,7 +98,7 @@ class Assembler:
         self.config, self.prompt, self.store = config, prompt, store
 
     def example(
-        self, index: int, question: Question, step: int, generator: np.random.Generator
+        self, index: int, question: Question, stage: DataConfig, generator: np.random.Generator
     ) -> Example:
         """The example of a question. Raises ConfigError if its evidence fits in no context."""
         named = {"id": question.id, "kind": question.kind}
@@ -112,15 +109,15 @@ class Assembler:
         fixed = len(self.prompt.head) + len(asked.prompt) + len(asked.answer) + 2
         notes: list[str] = []
         if question.kind == "short_context":
-            room = self.config.context_range[1] - fixed
-            pieces = self._own(question, room, room, notes)
+            most = stage.context_range[1] - fixed
+            pieces = self._own(question, most, most, notes)
             return self._join(index, asked, pieces, None, notes)
-        requested = draw_length(self.config, generator, step)
-        most = self.config.context_range[1] - fixed
+        requested = draw_length(stage, generator)
+        most = stage.context_range[1] - fixed
         own = self._own(question, requested - fixed, most, notes)
         room = requested - fixed - sum(len(p.tokens) for p in own)
         fillers = self._fillers(question, room, generator, notes)
-        pieces = self._arrange(index, own, fillers, generator)
+        pieces = _arrange(index, own, fillers, stage, generator)
         return self._join(index, asked, pieces, requested, notes)
 
     def _own(self, question: Question, wanted: int, most: int, notes: list[str]) -> list[Piece]:
@@ -142,7 +139,7 @@ class Assembler:
         if total > most:
             raise ConfigError(
                 f"the evidence of question {question.id} has {total} tokens, but"
-                f" data.context_range[1]={self.config.context_range[1]} leaves {most};"
+                f" data.context_range[1] leaves {most};"
                 " raise it, or make a store with a smaller data.segment_size"
             )
         if total > wanted:
@@ -203,21 +200,6 @@ class Assembler:
         notes.append("last filler cut to the drawn length")
         return best
 
-    def _arrange(
-        self, index: int, own: list[Piece], fillers: list[Piece], generator: np.random.Generator
-    ) -> list[Piece]:
-        own = [own[i] for i in generator.permutation(len(own))]
-        fillers = [fillers[i] for i in generator.permutation(len(fillers))]
-        before = places(
-            self.config.placement, len(own), len(fillers), index, self.config, generator
-        )
-        pieces: list[Piece] = []
-        for i, filler in enumerate([*fillers, None]):
-            pieces += [piece for piece, at in zip(own, before, strict=True) if at == i]
-            if filler is not None:
-                pieces.append(filler)
-        return pieces
-
     def _join(
         self,
         index: int,
@@ -245,3 +227,22 @@ def _depth(pieces: list[Piece]) -> float:
     """Mean place of the evidence by piece: piece r of n is at (r + 0.5) / n."""
     ranks = [rank for rank, piece in enumerate(pieces) if piece.evidence]
     return (float(np.mean(ranks)) + 0.5) / len(pieces)
+
+
+def _arrange(
+    index: int,
+    own: list[Piece],
+    fillers: list[Piece],
+    stage: DataConfig,
+    generator: np.random.Generator,
+) -> list[Piece]:
+    """Own segments among fillers, both in shuffled order, by the placement."""
+    own = [own[i] for i in generator.permutation(len(own))]
+    fillers = [fillers[i] for i in generator.permutation(len(fillers))]
+    before = places(stage, len(own), len(fillers), index, generator)
+    pieces: list[Piece] = []
+    for i, filler in enumerate([*fillers, None]):
+        pieces += [piece for piece, at in zip(own, before, strict=True) if at == i]
+        if filler is not None:
+            pieces.append(filler)
+    return pieces

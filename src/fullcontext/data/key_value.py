@@ -36,11 +36,10 @@ class Dictionaries:
         self.config, self.prompt = config, prompt
         self._asked = lru_cache(maxsize=1 << 16)(self._ask)
 
-    def example(
-        self, index: int, questions: int, step: int, generator: np.random.Generator
-    ) -> Example:
-        """A context of as many items as the drawn length holds, with `questions` of them asked."""
-        requested = draw_length(self.config, generator, step)
+    def example(self, index: int, stage: DataConfig, generator: np.random.Generator) -> Example:
+        """A context of as many items as the drawn length holds, `questions_per_context` of them
+        asked."""
+        requested = draw_length(stage, generator)
         settings, encode = self.config.key_value, self.prompt.encoder.cached
         everything = pairs(settings, self._most_items(requested), generator)
         first = self._asked(everything[0])
@@ -63,7 +62,7 @@ class Dictionaries:
         items = everything[: len(texts)]
         asked = tuple(
             replace(self._asked(items[place]), depth=(place + 0.5) / len(items), position=place)
-            for place in self._places(questions, len(items), index, generator)
+            for place in _positions(stage, len(items), index, generator)
         )
         context = np.concatenate([self.prompt.head, *tokens]).astype(np.int32)
         return Example(index, context, asked, requested, len(asked), len(items) - len(asked))
@@ -77,32 +76,28 @@ class Dictionaries:
         question = self.config.key_value.question.format(key=key)
         return self.prompt.ask(question, value, id=key, kind="key_value")
 
-    def _places(
-        self, questions: int, items: int, index: int, generator: np.random.Generator
-    ) -> list[int]:
-        """Distinct places of the asked items, by the placement."""
-        if questions > items:
-            raise ConfigError(
-                f"data.questions_per_context={questions}, but the shortest context,"
-                f" data.context_range[0]={self.config.context_range[0]}, holds {items} items; raise"
-                " it or ask fewer"
-            )
-        allowed = self._allowed(questions, items)
-        if allowed is not None:
-            return sorted(generator.choice(allowed, questions, replace=False).tolist())
-        before = places(self.config.placement, 1, items - 1, index, self.config, generator)[0]
-        return [before] if questions == 1 else sorted(_around(before, questions, items))
 
-    def _allowed(self, questions: int, items: int) -> list[int] | None:
-        """Where several questions may ask: `ends` is the first and last sixth, at least."""
-        match self.config.placement:
-            case Placement.shuffle:
-                return list(range(items))
-            case Placement.ends:
-                edge = max(1, items // 6, -(-questions // 2))
-                return [i for i in range(items) if i < edge or i >= items - edge]
-            case _:
-                return None
+def _positions(
+    stage: DataConfig, items: int, index: int, generator: np.random.Generator
+) -> list[int]:
+    """Distinct places of the asked items, by the placement."""
+    questions = stage.questions_per_context
+    if questions > items:
+        raise ConfigError(
+            f"data.questions_per_context={questions}, but the shortest context,"
+            f" data.context_range[0]={stage.context_range[0]}, holds {items} items; raise it or"
+            " ask fewer"
+        )
+    match stage.placement:
+        case Placement.shuffle:
+            allowed = list(range(items))
+        case Placement.ends:
+            edge = max(1, items // 6, -(-questions // 2))
+            allowed = [i for i in range(items) if i < edge or i >= items - edge]
+        case _:
+            before = places(stage, 1, items - 1, index, generator)[0]
+            return list(_around(before, questions, items))
+    return sorted(generator.choice(allowed, questions, replace=False).tolist())
 
 
 def _around(place: int, count: int, items: int) -> range:

@@ -39,20 +39,19 @@ class Mixture:
 
     def batch(self, step: int) -> list[Example]:
         """The examples of an optimizer step: `batch_size` questions, whatever the world size."""
-        first, shared = step * self.batch_size, self.config.questions_per_context
+        first, shared = step * self.batch_size, self.config.at(step).questions_per_context
         return [self.example(i) for i in range(first, first + self.batch_size, shared)]
 
     def example(self, index: int) -> Example:
         """The context that starts at example `index`, with all its questions."""
-        step = index // self.batch_size
+        stage = self.config.at(index // self.batch_size)
         generator = rng(self.seed, "context", index)
         kind, place = self.sampler.pick(index)
         if kind == "key_value":
-            shared = self.config.questions_per_context
-            return self.dictionaries.example(index, shared, step, generator)
+            return self.dictionaries.example(index, stage, generator)
         assert self.assembler is not None
         question = self.assembler.store.question(kind, place)
-        return self.assembler.example(index, question, step, generator)
+        return self.assembler.example(index, question, stage, generator)
 
     def describe(self, steps: int, sample: int = 64) -> str:
         """What `steps` steps will hold: examples exactly, tokens estimated from a sample."""
@@ -85,7 +84,7 @@ class Mixture:
         """Some examples of every kind, from the start of the run; later lengths count as drawn."""
         found: dict[str, list[Example]] = {}
         enough = max(1, sample // len(self.config.kinds))
-        stride = self.config.questions_per_context
+        stride = max(stage.questions_per_context for stage in self.config.all_stages)
         for index in range(0, stride * sample * 8, stride):
             kind = self.sampler.draw(index)[0]
             if len(found.setdefault(kind, [])) < enough:
@@ -162,9 +161,10 @@ class Tally:
         sampler, config = mixture.sampler, self.config
         planned = sampler.counts(steps * mixture.batch_size)
         low, high = config.context_range
-        flat = config.placement in (Placement.shuffle, Placement.stratified)
+        lawful = config.placement in (Placement.shuffle, Placement.stratified)
+        flat = lawful and not config.curriculum
         expected = self.expected_depths if flat else None
-        requested = self._requested(mixture, steps)
+        requested = self._requested()
         return {
             "sources": {
                 kind: {
@@ -196,14 +196,14 @@ class Tally:
             "dropped": {**mixture.left_out, **dict(sorted(self.counted.items()))},
         }
 
-    def _requested(self, mixture: "Mixture", steps: int) -> list[float] | None:
+    def _requested(self) -> list[float] | None:
         """Expected counts by length bin under the law alone; None under a curriculum."""
         config = self.config
         total = sum(self.realised)
-        if config.curriculum_steps or not total or config.length is LengthLaw.fixed:
+        if config.curriculum or not total or config.length is LengthLaw.fixed:
             return None
         generator = rng(self.seed, "length law")
-        drawn = [self._length_bin(draw_length(config, generator, steps)) for _ in range(20_000)]
+        drawn = [self._length_bin(draw_length(config, generator)) for _ in range(20_000)]
         share = np.bincount(drawn, minlength=LENGTH_BINS) / len(drawn)
         return [round(float(s) * total, 2) for s in share]
 

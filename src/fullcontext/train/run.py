@@ -162,10 +162,7 @@ class _Run:
 
     def _probe_if_due(self) -> None:
         settings, step = self.config.probe, self.loop.progress.step
-        if not (settings.every_steps and settings.tasks):
-            return
-        due = step % settings.every_steps == 0 or step == self.config.steps
-        if not due or self.tracker.seen(step, "probe/"):
+        if not settings.is_due(step, self.config.steps) or self.tracker.seen(step, "probe/"):
             return
         from fullcontext.probe.run import probe_model, scalars, write_answers
 
