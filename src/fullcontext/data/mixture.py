@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ class Mixture:
         self, config: DataConfig, prompt: Prompt, store: Store | None, seed: int, batch_size: int
     ) -> None:
         self.config, self.seed, self.batch_size = config, seed, batch_size
+        self._at = lru_cache(maxsize=8)(config.at)
         self.left_out = {} if store is None else fit(config, store)
         self.pools = {
             kind: config.examples[kind]
@@ -39,12 +41,12 @@ class Mixture:
 
     def batch(self, step: int) -> list[Example]:
         """The examples of an optimizer step: `batch_size` questions, whatever the world size."""
-        first, shared = step * self.batch_size, self.config.at(step).questions_per_context
+        first, shared = step * self.batch_size, self._at(step).questions_per_context
         return [self.example(i) for i in range(first, first + self.batch_size, shared)]
 
     def example(self, index: int) -> Example:
         """The context that starts at example `index`, with all its questions."""
-        stage = self.config.at(index // self.batch_size)
+        stage = self._at(index // self.batch_size)
         generator = rng(self.seed, "context", index)
         kind, place = self.sampler.pick(index)
         if kind == "key_value":

@@ -68,7 +68,7 @@ def answer_logits(model: Any, given: Batch) -> Tensor:
         use_cache=False,
         block_table=given.blocks,
     ).last_hidden_state[0]
-    logits: Tensor = model.get_output_embeddings()(hidden[given.at])
+    logits: Tensor = model.get_output_embeddings()(hidden.index_select(0, given.at))
     return logits.float()
 
 

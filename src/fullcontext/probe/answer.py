@@ -72,7 +72,8 @@ def _table(sees: Tensor) -> BlockTable:
     """One group: new tokens as queries, the cache and the new tokens as keys."""
     queries = torch.arange(sees.shape[0], device=sees.device)
     keys = torch.arange(sees.shape[1], device=sees.device)
-    return BlockTable((Group(queries[None], keys[None], sees),), queries)
+    group = Group(1, sees.shape[0], sees.shape[1], sees)
+    return BlockTable((group,), queries, keys, order=queries, is_whole=True)
 
 
 @torch.no_grad()
