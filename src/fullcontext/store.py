@@ -1,9 +1,11 @@
 """Files that exist are complete: written aside, synced, renamed; the manifest comes last."""
 
+import fcntl
 import hashlib
 import json
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +81,24 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
         for line in file:
             if line.endswith(b"\n"):
                 yield json.loads(line)
+
+
+@contextmanager
+def alone(folder: Path, work: str) -> Iterator[None]:
+    """Makes the folder and keeps other processes out of it while the block runs.
+
+    Raises ConfigError if one is there already, saying at what `work`.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ConfigError(
+                f"another process is {work} {folder}; wait for it, stop it, or choose another"
+                " folder"
+            ) from None
+        yield
 
 
 class Journal:

@@ -1,13 +1,11 @@
 """synthesize.py: a store of segments and questions, resumable, done when it has a manifest."""
 
-import fcntl
 import json
 import shutil
 import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -26,6 +24,7 @@ from fullcontext.records import Document, Question, Segment
 from fullcontext.store import (
     MANIFEST,
     Journal,
+    alone,
     digest,
     read_table,
     write_aside,
@@ -47,13 +46,13 @@ def run(config: SynthesizeConfig, info: RunInfo) -> Path:
     encoder = Encoder(tokenizer.load(config.model))
     writer = writers.load(config.writer)
     wanted = manifest.settings(config, encoder, writer)
-    found = manifest.read(folder)
-    if found is not None:
-        manifest.refuse_other(folder, found["settings"], wanted)
-        _say(f"{folder} is complete: nothing to do.\n{manifest.describe(found)}")
-        return folder
-    with _alone(folder):
-        _write(config, folder, encoder, writer, wanted)
+    with alone(folder, "writing"):
+        found = manifest.read(folder)
+        if found is None:
+            _write(config, folder, encoder, writer, wanted)
+        else:
+            manifest.refuse_other(folder, found["settings"], wanted)
+            _say(f"{folder} is complete: nothing to do.\n{manifest.describe(found)}")
     return folder
 
 
@@ -213,19 +212,6 @@ def _finish(folder: Path, maker: _Maker, wanted: dict[str, Any], seconds: float)
     write_aside(folder / MANIFEST, json.dumps(content, indent=1))
     shutil.rmtree(folder / "work")
     _say(f"wrote {folder} in {seconds:.0f} s\n{manifest.describe(content)}")
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    (folder / "work").mkdir(parents=True, exist_ok=True)
-    with (folder.parent / f".{folder.name}.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ConfigError(
-                f"another process is writing {folder}; wait for it, or set data.store=FOLDER"
-            ) from None
-        yield
 
 
 def _say(text: str) -> None:

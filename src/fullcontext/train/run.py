@@ -1,11 +1,8 @@
 """train.py: wires data, model and loop, and keeps the run folder."""
 
-import fcntl
 import json
 import logging
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +14,7 @@ from fullcontext.data.mixture import Mixture
 from fullcontext.data.tokens import Encoder, Prompt
 from fullcontext.model import load, tokenizer
 from fullcontext.records import Example
-from fullcontext.store import write_aside
+from fullcontext.store import alone, write_aside
 from fullcontext.track import Tracker
 from fullcontext.train import checkpoint
 from fullcontext.train.card import model_card
@@ -34,7 +31,7 @@ def run(config: TrainConfig, info: RunInfo) -> float | None:
     name = config.name or info.choices.get("experiments") or "baseline"
     with (
         launch.world(config.threads) as world,
-        _alone(folder),
+        alone(folder, "training in"),
         Console(folder) as console,
         launch.StopFlag().listening() as stop,
     ):
@@ -234,16 +231,3 @@ class Status:
             "seconds": round(self._seconds if seconds is None else seconds, 3),
         }
         write_aside(self.folder / "status.json", json.dumps(record, indent=1))
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ConfigError(
-                f"another process is training in {folder}; stop it first or choose another folder"
-            ) from None
-        yield

@@ -1,0 +1,138 @@
+"""The verb, in process: what it leaves behind can be read by others."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from fullcontext.compose import ConfigError
+from fullcontext.train.run import run
+
+WORDS = [
+    "data=key_value_symbols", "model=symbols", "sharding=none", "precision=fp32", "tracking=none",
+    "batch_size=32", "data.questions_per_context=4", "schedule.peak=1e-3", "max_steps=6",
+    "checkpoint.every_steps=2", "probe=key_value_symbols", "probe.contexts=3",
+    "probe.every_steps=3",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory, train_config):
+    from fullcontext.compose import RunInfo
+
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    run(train_config(*WORDS), RunInfo(folder, {"experiments": "demo"}, WORDS))
+    return folder
+
+
+def test_the_run_folder_is_as_the_readme_draws_it(done: Path) -> None:
+    there = {path.name for path in done.iterdir()}
+    assert there >= {
+        "config.yaml", "overrides.yaml", "commit.txt", "environment.txt", "status.json", "log.txt",
+        "metrics.jsonl", "checkpoints", "answers", "data.json", "export", "id.txt",
+    }  # fmt: skip
+    assert sorted(p.name for p in (done / "checkpoints").iterdir()) == [
+        "step_000004",
+        "step_000006",
+    ]
+    assert sorted(p.name for p in (done / "answers").iterdir()) == [
+        f"key_value_step{step:06d}.jsonl" for step in (0, 3, 6)
+    ]
+    status = json.loads((done / "status.json").read_text())
+    assert (status["state"], status["step"], status["name"]) == ("finished", 6, "demo")
+
+
+def test_data_json_holds_requested_and_realised(done: Path) -> None:
+    report = json.loads((done / "data.json").read_text())
+    source = report["sources"]["key_value"]
+    assert source["examples"] == source["examples_requested"] == 192
+    assert sum(report["depth"]["realised"]) == 192 == round(sum(report["depth"]["expected"]))
+
+
+def test_anyone_can_load_the_export(done: Path, train_config) -> None:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from fullcontext.model import load
+    from fullcontext.train import checkpoint
+
+    plain = AutoModelForCausalLM.from_pretrained(done / "export").eval()
+    words = AutoTokenizer.from_pretrained(done / "export")
+    ids = torch.tensor([words("k1 v2\nk3 v4\n? k1")["input_ids"]])
+    config = train_config(*WORDS)
+    ours = load.load(config.model, config.positions).eval()
+    assert checkpoint.load_weights(ours, done) == 6
+    with torch.no_grad():
+        assert torch.allclose(plain(ids).logits, ours(ids).logits, atol=1e-6)
+    assert plain.config._attn_implementation == "sdpa"
+    assert "key_value | 100% | 192" in (done / "export" / "README.md").read_text()
+
+
+def test_a_finished_run_is_not_trained_again(done: Path, train_config, info) -> None:
+    before = (done / "metrics.jsonl").read_bytes()
+    run(train_config(*WORDS), info(done, experiments="demo"))
+    assert (done / "metrics.jsonl").read_bytes() == before
+
+
+def test_training_goes_on_from_the_weights_of_another_run(
+    done: Path, train_config, info, tmp_path: Path
+) -> None:
+    words = [*WORDS, "max_steps=1", f"init={done}", "probe.every_steps=1"]
+    run(train_config(*words), info(tmp_path / "next"))
+    last = (done / "answers" / "key_value_step000006.jsonl").read_text()
+    first = (tmp_path / "next" / "answers" / "key_value_step000000.jsonl").read_text()
+    assert first == last
+
+
+def test_a_crash_is_written_into_the_status(
+    train_config, info, tmp_path: Path, monkeypatch
+) -> None:
+    from fullcontext.train.loop import Loop
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("out of everything\nsecond line")
+
+    monkeypatch.setattr(Loop, "step", broken)
+    with pytest.raises(RuntimeError):
+        run(train_config(*WORDS, "probe.every_steps=0"), info(tmp_path / "run"))
+    status = json.loads((tmp_path / "run" / "status.json").read_text())
+    assert status["state"] == "failed" and status["error"] == "RuntimeError: out of everything"
+
+
+def test_a_full_disk_leaves_the_checkpoint_before(
+    done: Path, train_config, info, tmp_path: Path, monkeypatch
+) -> None:
+    from fullcontext.train import checkpoint
+
+    folder = tmp_path / "run"
+    real, calls = checkpoint.write_state, []
+
+    def full(*args: object, **kwargs: object) -> None:
+        calls.append(1)
+        if len(calls) == 2:
+            raise OSError(28, "No space left on device")
+        real(*args, **kwargs)
+
+    monkeypatch.setattr(checkpoint, "write_state", full)
+    words = [*WORDS, "probe.every_steps=0"]
+    with pytest.raises(OSError, match="No space left"):
+        run(train_config(*words), info(folder))
+    assert [p.name for p in (folder / "checkpoints").iterdir()] == ["step_000002"]
+    run(train_config(*words), info(folder))
+    tensors = (folder / "export" / "model.safetensors").read_bytes()
+    assert tensors == (done / "export" / "model.safetensors").read_bytes()
+
+
+def test_two_processes_do_not_share_a_folder(train_config, info, tmp_path: Path) -> None:
+    import fcntl
+
+    with (tmp_path / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(ConfigError, match="another process is training in"):
+            run(train_config(*WORDS), info(tmp_path))
+
+
+def test_a_tokenizer_too_large_for_the_model_is_refused(train_config, info, tmp_path: Path) -> None:
+    words = [*WORDS, "model.symbols={k: 100, v: 100}"]
+    with pytest.raises(ConfigError, match=r"has 205 tokens, the model symbols embeds 56"):
+        run(train_config(*words), info(tmp_path))
