@@ -90,7 +90,7 @@ def alone(folder: Path, work: str) -> Iterator[None]:
     Raises ConfigError if one is there already, saying at what `work`.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as lock:
+    with (folder / ".lock").open("a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

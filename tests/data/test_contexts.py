@@ -108,18 +108,22 @@ def test_placements_put_the_evidence_where_they_say(made, placement, low, high) 
     assert len(depths) > 20 and all(low <= depth <= high for depth in depths)
 
 
-def test_ends_are_both_ends_and_stratified_covers_every_bin(made) -> None:
+def placed(made, placement: str):
     config = made[0].data
+    return type(config)(**{**vars(config), "placement": Placement(placement)})
+
+
+def test_ends_are_both_ends_and_stratified_covers_every_bin(made) -> None:
     draw = rng(0, "test")
-    ends = [places(Placement.ends, 1, 20, i, config, draw)[0] for i in range(200)]
+    ends = [places(placed(made, "ends"), 1, 20, i, draw)[0] for i in range(200)]
     assert set(ends) == {0, 20} and 60 < ends.count(0) < 140
-    spread = [places(Placement.stratified, 1, 99, i, config, draw)[0] // 10 for i in range(100)]
+    spread = [places(placed(made, "stratified"), 1, 99, i, draw)[0] // 10 for i in range(100)]
     assert Counter(spread) == dict.fromkeys(range(10), 10)
 
 
 def test_shuffle_makes_every_order_equally_likely(made) -> None:
-    config, draw = made[0].data, rng(0, "test")
-    seen = Counter(tuple(places(Placement.shuffle, 2, 2, 0, config, draw)) for _ in range(6000))
+    config, draw = placed(made, "shuffle"), rng(0, "test")
+    seen = Counter(tuple(places(config, 2, 2, 0, draw)) for _ in range(6000))
     assert set(seen) == {(a, b) for a in range(3) for b in range(a, 3)}
     assert all(850 < count < 1150 for count in seen.values())
 

@@ -38,19 +38,22 @@ def test_ends_asks_the_first_and_last_sixth(train_config) -> None:
     assert asked == {*range(items // 6), *range(items - items // 6, items)}
 
 
-def test_the_curriculum_grows_with_the_step(train_config) -> None:
-    drawn, _ = mixture(
-        train_config, "data.context_range=[20,80]", "data.length=fixed", "data.curriculum_steps=10"
-    )
-    lengths = [drawn.batch(step)[0].requested for step in range(14)]
-    assert lengths == [26, 32, 38, 44, 50, 56, 62, 68, 74, 80, 80, 80, 80, 80]
+def test_the_curriculum_is_a_function_of_the_step(train_config) -> None:
+    first = "{steps: 2, context_range: [16, 16], placement: ends, questions_per_context: 2}"
+    then = "{steps: 1, context_range: [31, 31]}"
+    drawn, _ = mixture(train_config, f"data.curriculum=[{first}, {then}]")
+    batches = [drawn.batch(step) for step in range(5)]
+    assert [b[0].requested for b in batches] == [16, 16, 31, 43, 43]
+    assert [len(b) for b in batches] == [32, 32, 64, 64, 64]
+    assert [len(b[0].asked) for b in batches] == [2, 2, 1, 1, 1]
+    assert {a.position for e in batches[0] for a in e.asked} == {0, 2}
 
 
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["data.questions_per_context=60", "batch_size=60"], "holds 24 items"),
-        (["data.context_range=[400,400]", "data.depth_bins=10"], "num_keys=64"),
+        (["data.questions_per_context=60", "batch_size=60"], "holds 12 items"),
+        (["data.context_range=[400,400]"], "num_keys=32"),
     ],
 )
 def test_impossible_requests_are_refused(train_config, overrides, message) -> None:

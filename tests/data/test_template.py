@@ -19,7 +19,7 @@ KINDS = ("fine_grained", "integration", "short_context", "instruction")
 
 @pytest.fixture(scope="module")
 def asked(tmp_path_factory) -> tuple[list[Question], dict[str, Segment], list[Document]]:
-    documents = list(islice(corpus.read(SotuCorpus(), 0, Counter()), 6))
+    documents = list(islice(corpus.read(SotuCorpus(), 0, Counter()), 16))
     encoder, writer = Encoder(family("sentencepiece")), Template()
     writer.prepare(documents)
     found, pieces = [], {}
@@ -60,7 +60,7 @@ def test_what_is_quoted_stands_once_in_the_corpus(asked) -> None:
         if question.kind != "fine_grained":
             continue
         quote = re.search(r'"(.*)"', question.question).group(1)
-        pattern = re.escape(quote).replace(re.escape(GAP), r"[^.]{1,60}?")
+        pattern = re.escape(quote).replace(re.escape(GAP), r".{1,60}?")
         assert len(re.findall(pattern, text)) == 1, question
 
 
@@ -79,7 +79,7 @@ def test_integration_needs_two_segments(asked) -> None:
 
 def test_comparisons_are_right(asked) -> None:
     found, pieces, _ = asked
-    compared = [q for q in found if "larger" in q.question]
+    compared = [q for q in found if "Which missing figure is larger" in q.question]
     assert compared
     for question in compared:
         values = {}
