@@ -6,6 +6,9 @@ READY = $(VENV)/.ready
 TORCH_CPU = https://download.pytorch.org/whl/cpu
 STORE = corpus=sotu data=in2_laptop model=tiny
 
+CHROMIUM = chromium --headless --no-sandbox --disable-gpu --hide-scrollbars --no-first-run \
+  --disable-background-networking --disable-component-update --disable-sync
+
 .DEFAULT_GOAL := help
 .PHONY: help setup demo miniature test test-slow lint types check format screenshots clean
 
@@ -32,8 +35,10 @@ demo: $(READY) ## Real text to questions, training, probes and a page, in minute
 	$(PY) train.py experiments=demo hydra.run.dir=$(RUN)
 	$(PY) report.py $(RUN) title='"The demo run"' output=outputs/demo
 
-miniature: $(READY) ## Lost in the middle, made and cured: three seeds, about a quarter of an hour
-	$(PY) experiments/miniature.py
+miniature: $(READY) ## Lost in the middle, made and cured: three seeds, under 15 CPU minutes
+	$(eval RUN := outputs/train/miniature/$(shell date +%Y-%m-%d_%H-%M-%S))
+	$(PY) train.py experiments=miniature sweeps=seeds slurm=local hydra.sweep.dir=$(RUN)
+	$(PY) report.py $(RUN) title='"Lost in the middle, made and cured"' output=outputs/miniature
 
 test: $(READY) ## Runs the tests
 	$(PY) -m pytest -n 2 -m "not slow"
@@ -53,6 +58,12 @@ check: lint types test ## lint + types + tests: what has to pass
 format: $(READY) ## Rewrites the code in the house format
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
+
+screenshots: ## Draws docs/images from the pages of demo and miniature (needs Chromium)
+	@for page in demo miniature; do \
+	  [ -f outputs/$$page/report.html ] || { echo "first: make $$page"; exit 1; }; \
+	  $(CHROMIUM) --screenshot=docs/images/$$page.png --window-size=1200,1500 \
+	    "file://$(CURDIR)/outputs/$$page/report.html" 2>/dev/null; done
 
 clean: ## Removes the environment and caches, not outputs/
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build src/*.egg-info
