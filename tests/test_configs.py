@@ -104,7 +104,7 @@ def test_the_default_run_is_the_papers() -> None:
         ("schedule.warmup_ratio=1.5", r"schedule.warmup_ratio=1.5 is out of range.*\[0, 1\]"),
         ("max_tokens=1000", r"max_tokens=1000 is below the longest example"),
         ("data.context_range=[4096,65536]", r"max_tokens=32768 is below|exceeds model.arch"),
-        ("probe.context_tokens=40000", r"probe.context_tokens=40000 exceeds .*max_positions=32768"),
+        ("data.mixture.instruction=0.00001", r"instruction=1e-05 is below 0.0001"),
         ("probe.tasks=[gossip]", r"probe.tasks='gossip' is unknown; choose from document"),
         ("positions.rope_theta=0.5", r"positions.rope_theta=0.5 .*above 1"),
         ("optimizer.clip_norm=0", r"optimizer.clip_norm=0.0 .*above 0"),
@@ -136,7 +136,7 @@ def test_a_config_of_another_version_is_refused(tmp_path: Path) -> None:
 
 def test_positional_runs_are_quoted() -> None:
     assert compose.positional("runs", ["a b,c", "x/y", "title=t", "--cfg"]) == [
-        "runs=['a b,c','x/y']", "title=t", "--cfg"
+        "runs=['a b,c','x/y']", "title='t'", "--cfg"
     ]  # fmt: skip
 
 
@@ -176,3 +176,9 @@ def test_the_command_line_refuses_and_exits_non_zero(words: list[str], message: 
     command = [sys.executable, str(ROOT / "train.py"), *words]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode != 0 and message in done.stderr + done.stdout
+
+
+def test_a_probe_longer_than_the_model_is_refused_where_there_is_one() -> None:
+    compose_verb("train", ["probe.context_tokens=40000"])
+    with pytest.raises(ConfigError, match=r"probe.context_tokens=40000 exceeds .*=32768"):
+        compose_verb("train", ["probe=val", "probe.context_tokens=40000"])

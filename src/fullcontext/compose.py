@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from enum import Enum
 from pathlib import Path
@@ -177,11 +177,22 @@ def _kind_of(group: str, node: DictConfig) -> str:
 
 
 def positional(name: str, argv: list[str]) -> list[str]:
-    """`report.py A B title=x` -> Hydra's `runs=['A','B'] title=x`."""
-    given = [arg for arg in argv if not arg.startswith("-") and "=" not in arg]
-    rest = [arg for arg in argv if arg not in given]
-    quoted = ",".join("'" + arg.replace("\\", "\\\\").replace("'", "\\'") + "'" for arg in given)
-    return [*([f"{name}=[{quoted}]"] if given else []), *rest]
+    """`report.py A B title=x` -> Hydra's `runs=['A','B'] title='x'`, whatever the texts hold."""
+
+    def is_given(arg: str) -> bool:
+        return not arg.startswith("-") and ("=" not in arg or Path(arg).exists())
+
+    given = [_quoted(arg) for arg in argv if is_given(arg)]
+    rest = [
+        f"title={_quoted(arg[6:])}" if arg.startswith("title=") and arg[6:7] not in "'\"" else arg
+        for arg in argv
+        if not is_given(arg)
+    ]
+    return [*([f"{name}=[{','.join(given)}]"] if given else []), *rest]
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
 @contextmanager
@@ -191,7 +202,15 @@ def errors_for_people() -> Iterator[None]:
         yield
     except ConfigError as error:
         sys.stderr.write(f"error: {error}\n")
+        _remove_empty(run_info().output_dir)
         raise SystemExit(2) from None
+
+
+def _remove_empty(folder: Path) -> None:
+    """Takes back the folder that Hydra made for a run that did not begin, and empty ones above."""
+    with suppress(OSError):
+        for each in (folder, *folder.parents[:2]):
+            each.rmdir()
 
 
 def launch(main: Callable[[], Any]) -> None:

@@ -23,11 +23,6 @@ class World:
     size: int
     device: torch.device
 
-    @property
-    def is_main(self) -> bool:
-        """Whether this process writes the run folder."""
-        return self.rank == 0
-
 
 class StopFlag:
     """Set by SIGTERM, SIGINT, SIGUSR1 or SIGUSR2; the loop saves after the current step."""

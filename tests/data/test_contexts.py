@@ -176,7 +176,7 @@ def test_a_truncated_shard_is_named(made, tmp_path, train_config) -> None:
     folder = shutil.copytree(config.data.store, tmp_path / "cut")
     shard = next(Path(folder).glob("segments-*.arrow"))
     shard.write_bytes(shard.read_bytes()[:-2000])
-    with pytest.raises(ConfigError, match=r"segments-00000\.arrow is not a whole"):
+    with pytest.raises(ConfigError, match=r"segments-00000\.arrow is not as it was"):
         reader.open_store(
             train_config(*SMALL, f"data.store={folder}"), manifest.tokenizer_hash(encoder)
         )
@@ -193,3 +193,33 @@ def test_stores_are_read_by_datasets_and_pandas(made) -> None:
         "arrow", data_files=str(shard), split="train", cache_dir=str(shard.parent / "cache")
     )
     assert rows[0]["question"] == frame["question"][0]
+
+
+def test_stratified_depths_are_even_within_every_kind(made) -> None:
+    """The sampler is periodic: bins by example id would give each kind bins of its own."""
+    config = type(made[0].data)(
+        **{**vars(made[0].data), "placement": Placement.stratified, "depth_bins": 4}
+        | {"mixture": {"fine_grained": 0.5, "integration": 0.5}, "context_range": [1400, 1536]}
+    )
+    encoder = made[1]
+    store = reader.open_store(made[0], manifest.tokenizer_hash(encoder))
+    drawn = Mixture(config, Prompt(config, made[0].model.chat, encoder), store, 0, 16)
+    bins = Counter(
+        int(4 * example.asked[0].depth)
+        for example in (drawn.example(i) for i in range(160))
+        if example.asked[0].kind == "fine_grained"
+    )
+    assert min(bins[b] for b in range(4)) > 10, bins
+
+
+def test_a_changed_shard_is_refused(made, tmp_path, train_config) -> None:
+    import shutil
+
+    folder = Path(shutil.copytree(made[0].data.store, tmp_path / "flipped"))
+    shard = folder / "segments-00000.arrow"
+    content = bytearray(shard.read_bytes())
+    content[len(content) // 2] ^= 255
+    shard.write_bytes(content)
+    config = train_config(*SMALL, f"data.store={folder}")
+    with pytest.raises(ConfigError, match=r"damaged: segments-00000\.arrow is not as it was"):
+        reader.open_store(config, manifest.tokenizer_hash(made[1]))

@@ -72,3 +72,14 @@ def test_real_tokenizers_get_sentences(train_config) -> None:
     value = encoder.tokenizer.decode(example.asked[0].answer).removesuffix("</s>").strip()
     assert f"The record of {key} is {value}.\n" in text
     assert example.requested - 20 < example.tokens <= example.requested
+
+
+@pytest.mark.parametrize("questions", [1, 2, 4])
+def test_stratified_asks_every_item_as_often(train_config, questions: int) -> None:
+    drawn, _ = mixture(
+        train_config, "data.placement=stratified", "data.depth_bins=12",
+        f"data.questions_per_context={questions}",
+    )  # fmt: skip
+    asked = [a.position for step in range(30) for e in drawn.batch(step) for a in e.asked]
+    counts = [asked.count(place) for place in range(12)]
+    assert min(counts) > 0.7 * len(asked) / 12, counts

@@ -46,3 +46,11 @@ def test_odd_mixtures_work(mixture: dict[str, float]) -> None:
     sampler = Sampler(mixture, {"a": 5, "b": 7}, 0)
     counts = sampler.counts(30_000)
     assert counts["a"] == round(30_000 * mixture["a"])
+
+
+def test_ratios_with_many_digits_are_rounded_not_exploded() -> None:
+    mixture = {"a": 0.628104836407, "b": 0.171302, "c": 0.200593163593}
+    sampler = Sampler(mixture, dict.fromkeys(mixture, 10), 0)
+    assert sampler.period <= 10_000
+    counts = sampler.counts(1_000_000)
+    assert all(abs(counts[kind] / 1e6 - ratio) < 1e-4 for kind, ratio in mixture.items())

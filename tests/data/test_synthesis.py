@@ -126,3 +126,49 @@ def test_text_jsonl_and_parquet_give_the_same_documents(in_folder: Path) -> None
     assert [d.text for d in found] == [texts[0], *texts[:2], *texts[:2]]
     assert [d.id for d in found][:2] == ["a.txt", "b.jsonl:1"]
     assert skipped == {"empty document": 2, "not text": 2}
+
+
+def lines(folder: Path, name: str, ids: list[str]) -> None:
+    text = "\n".join(
+        f"The year {1800 + i} had {i + 11} storms over the old harbour of Gdynia."
+        for i in range(40)
+    )
+    rows = (json.dumps({"id": id, "text": f"{text} {i}"}) + "\n" for i, id in enumerate(ids))
+    (folder / name).write_text("".join(rows))
+
+
+def test_documents_with_one_id_are_refused(in_folder: Path) -> None:
+    lines(in_folder, "a.jsonl", ["x", "y", "x"])
+    words = [
+        "corpus=files",
+        "corpus.path=a.jsonl",
+        "corpus.id_field=id",
+        "data=in2_laptop",
+        "model=tiny",
+    ]
+    with pytest.raises(ConfigError, match=r"two documents .* have the id 'x'.*corpus.id_field"):
+        make(*words, "data.store=store")
+
+
+def test_changed_files_are_another_corpus_and_other_files_are_counted(in_folder: Path) -> None:
+    folder = in_folder / "texts"
+    folder.mkdir()
+    lines(folder, "a.jsonl", ["x"])
+    (folder / "b.html").write_text("<p>")
+    words = ["corpus=files", "corpus.path=texts", "data=in2_laptop", "model=tiny", "data.store=s"]
+    make(*words)
+    dropped = json.loads((in_folder / "s" / MANIFEST).read_text())["dropped"]
+    assert dropped["file of another kind (.html)"] == 1
+    make(*words)
+    lines(folder, "a.jsonl", ["x", "y"])
+    with pytest.raises(ConfigError, match="corpus_files"):
+        make(*words)
+
+
+def test_a_damaged_store_is_not_called_complete(in_folder: Path) -> None:
+    lines(in_folder, "a.jsonl", ["x"])
+    words = ["corpus=files", "corpus.path=a.jsonl", "data=in2_laptop", "model=tiny", "data.store=s"]
+    make(*words)
+    next((in_folder / "s").glob("segments-*.arrow")).unlink()
+    with pytest.raises(ConfigError, match=r"damaged: segments-00000\.arrow is missing"):
+        make(*words)

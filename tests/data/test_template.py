@@ -79,7 +79,7 @@ def test_integration_needs_two_segments(asked) -> None:
 
 def test_comparisons_are_right(asked) -> None:
     found, pieces, _ = asked
-    compared = [q for q in found if "Which missing figure is larger" in q.question]
+    compared = [q for q in found if "Which missing sum is larger" in q.question]
     assert compared
     for question in compared:
         values = {}

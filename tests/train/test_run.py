@@ -136,3 +136,18 @@ def test_a_tokenizer_too_large_for_the_model_is_refused(train_config, info, tmp_
     words = [*WORDS, "model.symbols={k: 100, v: 100}"]
     with pytest.raises(ConfigError, match=r"has 205 tokens, the model symbols embeds 56"):
         run(train_config(*words), info(tmp_path))
+
+
+def test_words_the_tokenizer_does_not_know_are_refused(train_config, info, tmp_path: Path) -> None:
+    words = [*WORDS, "data.key_value.num_keys=64", "data.context_range=[100,100]"]
+    with pytest.raises(ConfigError, match="does not know the words of data=key_value_symbols"):
+        run(train_config(*words), info(tmp_path))
+
+
+def test_a_probe_that_cannot_be_asked_is_refused_before_the_first_step(
+    train_config, info, tmp_path: Path
+) -> None:
+    words = [*WORDS, "probe=val", "probe.context_tokens=512", "probe.every_steps=0"]
+    with pytest.raises(ConfigError, match=r"probe\.tasks: .* does not know the words"):
+        run(train_config(*words), info(tmp_path))
+    assert not (tmp_path / "metrics.jsonl").exists()

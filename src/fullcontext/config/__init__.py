@@ -5,7 +5,6 @@ assembled, `training.py` how a model is built and trained, `verbs.py` what each 
 """
 
 from fullcontext.config.data import (
-    CONTEXT_KINDS,
     KINDS,
     CorpusConfig,
     DataConfig,
@@ -47,7 +46,6 @@ from fullcontext.config.verbs import (
 )
 
 __all__ = [
-    "CONTEXT_KINDS",
     "KINDS",
     "ArchitectureConfig",
     "AttentionConfig",

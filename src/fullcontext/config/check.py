@@ -20,6 +20,8 @@ def ratios(key: str, mixture: Mapping[str, float]) -> None:
     """Refuses ratios that are negative or do not sum to 1."""
     for name, ratio in mixture.items():
         within(f"{key}.{name}", ratio, 0, 1)
+        if 0 < ratio < 1e-4:
+            raise ValueError(f"{key}.{name}={ratio} is below 0.0001 and would never be drawn")
     total = sum(mixture.values())
     if abs(total - 1) > 1e-6:
         parts = ", ".join(f"{name}={ratio:g}" for name, ratio in mixture.items())

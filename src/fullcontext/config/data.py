@@ -5,10 +5,7 @@ from enum import StrEnum
 
 from fullcontext.config import check
 
-CONTEXT_KINDS = ("fine_grained", "integration")
-"""Question kinds whose evidence is put among filler (IN2, section 2.1)."""
-
-KINDS = (*CONTEXT_KINDS, "short_context", "instruction", "key_value")
+KINDS = ("fine_grained", "integration", "short_context", "instruction", "key_value")
 """Every kind of question a mixture may hold."""
 
 
@@ -43,7 +40,7 @@ class CorpusConfig:
     max_documents: int | None = None
     """Reads only so many documents; null reads all."""
     licence: str = "unknown"
-    """Written into every document and into the store's manifest."""
+    """Goes with every document and into the store's manifest."""
 
     def __post_init__(self) -> None:
         check.within("corpus.text_tokens", self.text_tokens, 64)
@@ -199,7 +196,7 @@ class DataConfig:
                 f"data.questions_per_context={shared} needs a mixture of key_value alone, not"
                 f" {', '.join(self.kinds)}; set it to 1"
             )
-        if "\n" not in self.separator or self.separator.strip():
+        if not self.separator.endswith("\n") or self.separator.strip():
             raise ValueError(
                 f"data.separator={self.separator!r} must be white space that ends in a newline:"
                 " only there may token arrays be joined without tokenising again"

@@ -76,8 +76,11 @@ class ArchitectureConfig:
     initializer_range: float = 0.02
 
     def __post_init__(self) -> None:
-        for name in ("hidden_size", "intermediate_size", "num_layers", "num_heads", "head_dim"):
-            check.within(f"model.architecture.{name}", getattr(self, name), 1)
+        for name, value in vars(self).items():
+            if isinstance(value, int) and not isinstance(value, bool):
+                check.within(f"model.architecture.{name}", value, 1)
+        check.above("model.architecture.rope_theta", self.rope_theta, 1)
+        check.above("model.architecture.initializer_range", self.initializer_range, 0)
         if self.num_heads % self.num_kv_heads:
             raise ValueError(
                 f"model.architecture.num_heads={self.num_heads} is not a multiple of"
@@ -165,7 +168,7 @@ class ScheduleConfig:
     hold_ratio: float = 0.0
     """Share of all steps after warm-up for which it stays at the peak before it decays."""
     floor_ratio: float = 0.0
-    """The rate at the end, as a share of the peak."""
+    """The rate at the end, as a share of the peak (of cosine and linear)."""
 
     def __post_init__(self) -> None:
         check.above("schedule.peak", self.peak, 0)

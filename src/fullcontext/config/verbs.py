@@ -36,9 +36,9 @@ class ProbeConfig:
     """Depth bins of the curve."""
     max_new_tokens: int = 48
     every_steps: int = 0
-    """Probes in training every so many steps, before the first and after the last; 0 never."""
+    """Probes in training every so many steps, the start included; the end is always probed."""
     at_steps: list[int] = field(default_factory=list)
-    """Probes in training at these steps, and after the last."""
+    """Probes in training at these steps, too."""
 
     def __post_init__(self) -> None:
         for task in self.tasks:
@@ -54,10 +54,8 @@ class ProbeConfig:
 
     def is_due(self, step: int, last: int) -> bool:
         """Whether training probes after `step` steps of `last`."""
-        if not self.tasks or not (self.every_steps or self.at_steps):
-            return False
         regular = self.every_steps > 0 and step % self.every_steps == 0
-        return regular or step in self.at_steps or step == last
+        return bool(self.tasks) and (regular or step in self.at_steps or step == last)
 
 
 @dataclass(kw_only=True)
@@ -98,7 +96,7 @@ class TrainConfig:
     """Examples of one optimizer step, whatever the number of ranks."""
     epochs: float = 1.0
     max_steps: int | None = None
-    """Stops earlier; null trains all epochs."""
+    """Fewer steps than `epochs` gives, spanned by the whole schedule; null trains all epochs."""
     max_tokens: int = 32768
     """Most tokens that run through the model at once (one micro-batch)."""
     precision: Precision = Precision.bf16
@@ -123,7 +121,8 @@ class TrainConfig:
         check.within("threads", self.threads, 1)
         for stage in self.data.all_stages:
             self._check_stage(stage)
-        self._check_length("probe.context_tokens", self.probe.context_tokens)
+        if self.probe.tasks:
+            self._check_length("probe.context_tokens", self.probe.context_tokens)
 
     def _check_stage(self, stage: DataConfig) -> None:
         if self.batch_size % stage.questions_per_context:

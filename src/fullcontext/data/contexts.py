@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -11,8 +12,11 @@ from fullcontext.data.reader import Store
 from fullcontext.data.tokens import Prompt
 from fullcontext.records import Asked, Example, Ids, Question
 
-PROMPT_TOKENS = 320
-"""Kept free for prompt, question and answer when evidence is checked against a context."""
+PROMPT_TOKENS = 2048
+"""No question and answer are longer: what fits beside so many needs no closer look."""
+
+SLACK = 2
+"""Tokens kept free in every context for the newlines that end it."""
 
 _TRIES = 64
 """Filler segments looked at that may not be used, in a row, before the corpus counts as empty."""
@@ -41,11 +45,12 @@ def draw_length(config: DataConfig, generator: np.random.Generator) -> int:
 
 
 def places(
-    config: DataConfig, evidence: int, fillers: int, index: int, generator: np.random.Generator
+    config: DataConfig, evidence: int, fillers: int, turn: int, generator: np.random.Generator
 ) -> list[int]:
     """How many fillers stand before each evidence piece, for pieces in shuffled order.
 
-    `shuffle` makes every order of pieces equally likely; the others aim at a depth.
+    `shuffle` makes every order of pieces equally likely; the others aim at a depth. `turn` counts
+    the contexts of one kind: `stratified` gives each depth bin its turn.
     """
     if config.placement is Placement.shuffle:
         order = generator.permutation(evidence + fillers)
@@ -61,34 +66,47 @@ def places(
         case Placement.ends:
             depth = float(generator.integers(2))
         case _:
-            bin = index % config.depth_bins
+            bin = turn % config.depth_bins
             depth = (bin + float(generator.random())) / config.depth_bins
     return [min(fillers, int(depth * (fillers + 1)))] * evidence
 
 
-def fit(config: DataConfig, store: Store) -> dict[str, int]:
+def fit(config: DataConfig, prompt: Prompt, store: Store) -> dict[str, int]:
     """Takes questions whose evidence fits in no context out of the store's pools; how many.
 
     Raises ConfigError with the counts unless `data.drop_oversized` is on.
     """
-    room = config.context_range[1] - PROMPT_TOKENS
+    least = min(stage.context_range[1] for stage in config.all_stages)
     oversized: dict[str, int] = {}
-    for kind in (k for k in config.kinds if store.pools.get(k) is not None and k != "instruction"):
-        fits = store.evidence_tokens(kind) <= room
+    for kind in (k for k in config.kinds if k in store.pools and k != "instruction"):
+        fits = _fits(store, prompt, kind, least)
         if not fits.all():
             oversized[kind] = int((~fits).sum())
             store.pools[kind] = store.pools[kind][fits]
-    if oversized and not config.drop_oversized:
+    lost = [kind for kind in oversized if not len(store.pools[kind])]
+    if oversized and (lost or not config.drop_oversized):
         parts = ", ".join(f"{count} {kind}" for kind, count in oversized.items())
         raise ConfigError(
-            f"the evidence of {parts} questions is longer than {room} tokens, which is what"
-            f" data.context_range[1]={config.context_range[1]} leaves beside prompt and question;"
-            " raise it, make a store with a smaller data.segment_size, or leave these questions"
-            " out with data.drop_oversized=true"
+            f"{parts} questions do not fit into {least} tokens (the least upper end of"
+            " data.context_range) with their evidence and the prompt; raise it, make a store with a"
+            " smaller data.segment_size"
+            + (f", or leave {', '.join(lost)} out of data.mixture" if lost else "")
+            + ("" if lost else ", or leave these questions out with data.drop_oversized=true")
         )
     return {
         f"{kind}: evidence longer than any context, left out": n for kind, n in oversized.items()
     }
+
+
+def _fits(store: Store, prompt: Prompt, kind: str, most: int) -> np.ndarray[Any, Any]:
+    """Which questions of a pool fit. Only those in doubt are tokenised."""
+    evidence = store.evidence_tokens(kind) + len(prompt.head) + SLACK
+    fits = np.ones(len(evidence), bool)
+    for place in np.flatnonzero(evidence + PROMPT_TOKENS > most):
+        question = store.question(kind, int(place))
+        asked = prompt.ask(question.question, question.answer)
+        fits[place] = evidence[place] + len(asked.prompt) + len(asked.answer) <= most
+    return fits
 
 
 class Assembler:
@@ -98,15 +116,23 @@ class Assembler:
         self.config, self.prompt, self.store = config, prompt, store
 
     def example(
-        self, index: int, question: Question, stage: DataConfig, generator: np.random.Generator
+        self,
+        index: int,
+        turn: int,
+        question: Question,
+        stage: DataConfig,
+        generator: np.random.Generator,
     ) -> Example:
-        """The example of a question. Raises ConfigError if its evidence fits in no context."""
+        """The example of a question, the `turn`-th of its kind.
+
+        Raises ConfigError if its evidence fits in no context.
+        """
         named = {"id": question.id, "kind": question.kind}
         if question.kind == "instruction":
             asked = self.prompt.ask_closed(question.question, question.answer, **named)
             return Example(index, np.zeros(0, np.int32), (asked,))
         asked = self.prompt.ask(question.question, question.answer, **named)
-        fixed = len(self.prompt.head) + len(asked.prompt) + len(asked.answer) + 2
+        fixed = len(self.prompt.head) + len(asked.prompt) + len(asked.answer) + SLACK
         notes: list[str] = []
         if question.kind == "short_context":
             most = stage.context_range[1] - fixed
@@ -117,7 +143,7 @@ class Assembler:
         own = self._own(question, requested - fixed, most, notes)
         room = requested - fixed - sum(len(p.tokens) for p in own)
         fillers = self._fillers(question, room, generator, notes)
-        pieces = _arrange(index, own, fillers, stage, generator)
+        pieces = _arrange(turn, own, fillers, stage, generator)
         return self._join(index, asked, pieces, requested, notes)
 
     def _own(self, question: Question, wanted: int, most: int, notes: list[str]) -> list[Piece]:
@@ -230,7 +256,7 @@ def _depth(pieces: list[Piece]) -> float:
 
 
 def _arrange(
-    index: int,
+    turn: int,
     own: list[Piece],
     fillers: list[Piece],
     stage: DataConfig,
@@ -239,7 +265,7 @@ def _arrange(
     """Own segments among fillers, both in shuffled order, by the placement."""
     own = [own[i] for i in generator.permutation(len(own))]
     fillers = [fillers[i] for i in generator.permutation(len(fillers))]
-    before = places(stage, len(own), len(fillers), index, generator)
+    before = places(stage, len(own), len(fillers), turn, generator)
     pieces: list[Piece] = []
     for i, filler in enumerate([*fillers, None]):
         pieces += [piece for piece, at in zip(own, before, strict=True) if at == i]

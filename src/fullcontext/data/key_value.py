@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 
@@ -36,7 +37,9 @@ class Dictionaries:
         self.config, self.prompt = config, prompt
         self._asked = lru_cache(maxsize=1 << 16)(self._ask)
 
-    def example(self, index: int, stage: DataConfig, generator: np.random.Generator) -> Example:
+    def example(
+        self, index: int, turn: int, stage: DataConfig, generator: np.random.Generator
+    ) -> Example:
         """A context of as many items as the drawn length holds, `questions_per_context` of them
         asked."""
         requested = draw_length(stage, generator)
@@ -62,7 +65,7 @@ class Dictionaries:
         items = everything[: len(texts)]
         asked = tuple(
             replace(self._asked(items[place]), depth=(place + 0.5) / len(items), position=place)
-            for place in _positions(stage, len(items), index, generator)
+            for place in _positions(stage, len(items), turn, generator)
         )
         context = np.concatenate([self.prompt.head, *tokens]).astype(np.int32)
         return Example(index, context, asked, requested, len(asked), len(items) - len(asked))
@@ -78,7 +81,7 @@ class Dictionaries:
 
 
 def _positions(
-    stage: DataConfig, items: int, index: int, generator: np.random.Generator
+    stage: DataConfig, items: int, turn: int, generator: np.random.Generator
 ) -> list[int]:
     """Distinct places of the asked items, by the placement."""
     questions = stage.questions_per_context
@@ -94,12 +97,11 @@ def _positions(
         case Placement.ends:
             edge = max(1, items // 6, -(-questions // 2))
             allowed = [i for i in range(items) if i < edge or i >= items - edge]
+        case Placement.stratified if questions > 1:
+            edges = np.linspace(0, items, questions + 1).round().astype(int)
+            return [int(generator.integers(a, b)) for a, b in pairwise(edges)]
         case _:
-            before = places(stage, 1, items - 1, index, generator)[0]
-            return list(_around(before, questions, items))
+            place = places(stage, 1, items - 1, turn, generator)[0]
+            start = min(max(0, place - questions // 2), items - questions)
+            return list(range(start, start + questions))
     return sorted(generator.choice(allowed, questions, replace=False).tolist())
-
-
-def _around(place: int, count: int, items: int) -> range:
-    start = min(max(0, place - count // 2), items - count)
-    return range(start, start + count)

@@ -9,9 +9,10 @@ import pyarrow as pa
 import fullcontext
 from fullcontext.compose import ConfigError, plain
 from fullcontext.config import SynthesizeConfig
+from fullcontext.data import corpus
 from fullcontext.data.tokens import Encoder
 from fullcontext.data.writers import Writer
-from fullcontext.store import MANIFEST, fingerprint
+from fullcontext.store import MANIFEST, digest, fingerprint
 
 SEGMENT_SCHEMA = pa.schema(
     [
@@ -33,10 +34,10 @@ def store_path(config: Any) -> Path:
     if config.data.store:
         return Path(config.data.store)
     named = config.model.tokenizer.rstrip("/").split("/")[-1]
-    corpus = config.corpus.name
-    if corpus in ("files", "hub"):
-        corpus += "-" + Path(config.corpus.path).stem
-    name = f"{corpus}-{config.writer.name}-{named}-{config.data.segment_size}"
+    source = config.corpus.name
+    if source in ("files", "hub"):
+        source += "-" + Path(config.corpus.path).stem
+    name = f"{source}-{config.writer.name}-{named}-{config.data.segment_size}"
     return Path("outputs/stores") / name
 
 
@@ -44,6 +45,7 @@ def settings(config: SynthesizeConfig, encoder: Encoder, writer: Writer) -> dict
     """Everything the content of a store depends on."""
     return {
         "corpus": plain(config.corpus),
+        "corpus_files": corpus.listing(config.corpus),
         "segment_size": config.data.segment_size,
         "separator": config.data.separator,
         "examples": {k: v for k, v in config.data.examples.items() if k != "key_value"},
@@ -76,6 +78,25 @@ def read(folder: Path) -> dict[str, Any] | None:
             f" {fullcontext.__version__}; delete the folder and run synthesize.py again"
         )
     return manifest
+
+
+def damage(folder: Path, content: dict[str, Any]) -> str | None:
+    """What is wrong with the files of a finished store, or None."""
+    for name, expected in content["files"].items():
+        if not (folder / name).exists():
+            return f"{name} is missing"
+        if digest(folder / name) != expected:
+            return f"{name} is not as it was written"
+    return None
+
+
+def refuse_damaged(folder: Path, content: dict[str, Any]) -> None:
+    """Raises ConfigError naming the first file of a finished store that is missing or changed."""
+    fault = damage(folder, content)
+    if fault:
+        raise ConfigError(
+            f"the store {folder} is damaged: {fault}; delete the folder and run synthesize.py"
+        )
 
 
 def refuse_other(folder: Path, there: dict[str, Any], wanted: dict[str, Any]) -> None:

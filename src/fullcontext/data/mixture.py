@@ -28,7 +28,7 @@ class Mixture:
     ) -> None:
         self.config, self.seed, self.batch_size = config, seed, batch_size
         self._at = lru_cache(maxsize=8)(config.at)
-        self.left_out = {} if store is None else fit(config, store)
+        self.left_out = {} if store is None else fit(config, prompt, store)
         self.pools = {
             kind: config.examples[kind]
             if store is None or kind == "key_value"
@@ -49,11 +49,13 @@ class Mixture:
         stage = self._at(index // self.batch_size)
         generator = rng(self.seed, "context", index)
         kind, place = self.sampler.pick(index)
+        turn = self.sampler.draw(index)[1]
         if kind == "key_value":
-            return self.dictionaries.example(index, stage, generator)
+            turn //= stage.questions_per_context
+            return self.dictionaries.example(index, turn, stage, generator)
         assert self.assembler is not None
         question = self.assembler.store.question(kind, place)
-        return self.assembler.example(index, question, stage, generator)
+        return self.assembler.example(index, turn, question, stage, generator)
 
     def describe(self, steps: int, sample: int = 64) -> str:
         """What `steps` steps will hold: examples exactly, tokens estimated from a sample."""
@@ -76,6 +78,12 @@ class Mixture:
                 f" {row[0] / self.pools[kind]:>10.2f} {row[1]:>14,.0f} {row[2]:>18,.0f}"
                 f"   ({share} of each)"
             )
+        for kind, count in examples.items():
+            if count > self.pools[kind]:
+                lines.append(
+                    f"  note: {self.pools[kind]:,} {kind} questions are asked"
+                    f" {count / self.pools[kind]:,.1f} times each"
+                )
         lines.append(
             f"  {'all':<14} {'':>7} {totals[0]:>10,.0f} {'':>10} {totals[1]:>14,.0f}"
             f" {totals[2]:>18,.0f}"

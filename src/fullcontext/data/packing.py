@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from fullcontext.compose import ConfigError
 from fullcontext.records import IGNORE, Block, Example, Row, Span
 
 
@@ -63,11 +64,11 @@ def plan(examples: Sequence[Example], max_tokens: int) -> list[list[int]]:
     """Micro-batches as indices into `examples`, of at most `max_tokens` tokens and similar cost.
 
     Longest processing time first over the fewest bins that hold the tokens; a function of the
-    examples alone. Raises ValueError if one example is longer than `max_tokens`.
+    examples alone. Raises ConfigError if one example is longer than `max_tokens`.
     """
     longest = max(example.tokens for example in examples)
     if longest > max_tokens:
-        raise ValueError(
+        raise ConfigError(
             f"an example has {longest} tokens, more than max_tokens={max_tokens}; raise max_tokens"
         )
     bins = -(-sum(example.tokens for example in examples) // max_tokens)

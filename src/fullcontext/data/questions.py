@@ -51,7 +51,7 @@ def fault_of(asking: Asking, reply: Reply) -> str | None:
     needed = {"instruction": 0, "integration": 2}.get(asking.kind, 1)
     if len(set(reply.evidence)) < needed:
         return f"fewer than {needed} evidence segments"
-    if asking.kind == "fine_grained" and reply.answer in reply.question:
+    if asking.kind == "fine_grained" and reply.answer.lower() in reply.question.lower():
         return "the question gives the answer away"
     return None
 

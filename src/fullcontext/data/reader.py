@@ -1,5 +1,6 @@
 """A finished store, memory-mapped: segment tokens as slices of one array, questions by kind."""
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from fullcontext.compose import ConfigError, plain
+from fullcontext.config import SotuCorpus
 from fullcontext.data import manifest
 from fullcontext.records import Ids, Question
 from fullcontext.store import read_table
@@ -19,11 +21,6 @@ class Store:
     def __init__(self, folder: Path, content: dict[str, Any]) -> None:
         self.folder, self.manifest = folder, content
         names = sorted(content["files"])
-        missing = [name for name in names if not (folder / name).exists()]
-        if missing:
-            raise ConfigError(
-                f"{folder} lacks {', '.join(missing)}; delete the folder and run synthesize.py"
-            )
         tables = {name: read_table(folder / name) for name in names}
         segments = pa.concat_tables(t for n, t in tables.items() if n.startswith("segments"))
         questions = pa.concat_tables(t for n, t in tables.items() if n.startswith("questions"))
@@ -98,6 +95,7 @@ def open_store(config: Any, tokenizer_hash: str) -> Store:
             f"{folder} does not fit this run ({parts}); name another with data.store=FOLDER or"
             f" make one: {command(config)}"
         )
+    manifest.refuse_damaged(folder, content)
     lacking = [k for k in config.data.kinds if k != "key_value" and not content["questions"].get(k)]
     if lacking:
         raise ConfigError(
@@ -108,20 +106,27 @@ def open_store(config: Any, tokenizer_hash: str) -> Store:
 
 
 def missing(config: Any) -> str:
-    """What to do when there is no store."""
+    """What to do when there is no finished store."""
     folder = manifest.store_path(config)
-    state = "was begun but not finished" if (folder / "work").exists() else "does not exist"
+    state = "is not finished (it has no manifest)" if folder.exists() else "does not exist"
     return f"the store {folder} {state}; make it: {command(config)}"
 
 
 def command(config: Any) -> str:
     """The command that makes the store of a config."""
-    parts = [
-        f"corpus={config.corpus.name}",
-        f"data={config.data.name}",
-        f"model={config.model.name}",
+    corpus, data, model = config.corpus, config.data, config.model
+    words = [f"corpus={corpus.name}", f"data={data.name}", f"model={model.name}"]
+    words += [
+        f"corpus.{name}={value}"
+        for name in ("path", "text_tokens", "max_documents", "text_field", "id_field")
+        if (value := getattr(corpus, name, None)) is not None
+        and (name != "path" or corpus.name == "files")
+        and (name != "text_tokens" or value != SotuCorpus().text_tokens)
+        and (name != "text_field" or value != "text")
     ]
-    parts.append(f"data.segment_size={config.data.segment_size}")
-    if config.data.store:
-        parts.append(f"data.store={config.data.store}")
-    return "python synthesize.py " + " ".join(parts)
+    words.append(f"data.segment_size={data.segment_size}")
+    if data.separator != "\n":
+        words.append(f"data.separator={data.separator!r}")
+    if data.store:
+        words.append(f"data.store={data.store}")
+    return "python synthesize.py " + shlex.join(words)

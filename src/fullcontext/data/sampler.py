@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping
-from fractions import Fraction
 from functools import lru_cache
 from typing import Any
 
@@ -11,7 +10,7 @@ import numpy as np
 from fullcontext.randomness import rng
 
 DIGITS = 10_000
-"""Ratios are used to four decimals."""
+"""Ratios are used to four decimals; what rounding leaves goes to the largest."""
 
 
 class Sampler:
@@ -24,10 +23,11 @@ class Sampler:
     def __init__(self, mixture: Mapping[str, float], pools: Mapping[str, int], seed: int) -> None:
         self.kinds = [kind for kind, ratio in mixture.items() if ratio > 0]
         self.pools, self.seed = dict(pools), seed
-        shares = [Fraction(mixture[kind]).limit_denominator(DIGITS) for kind in self.kinds]
-        whole = sum(shares)
-        self.period = math.lcm(*(share.denominator for share in (s / whole for s in shares)))
-        self._weights = [int(share / whole * self.period) for share in shares]
+        weights = [round(mixture[kind] * DIGITS) for kind in self.kinds]
+        weights[weights.index(max(weights))] += DIGITS - sum(weights)
+        shared = math.gcd(*weights)
+        self._weights = [weight // shared for weight in weights]
+        self.period = sum(self._weights)
         self._order, self._before = _spread(self._weights)
 
     def draw(self, index: int) -> tuple[str, int]:

@@ -1,5 +1,6 @@
 """Documents to texts to segments (IN2, appendix D, algorithm 1), and where the paper is silent."""
 
+import textwrap
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -12,6 +13,10 @@ from fullcontext.records import Document, Ids, Segment
 
 LONGEST = 2
 """A paragraph of more than so many times `segment_size` tokens is split at sentence ends."""
+
+
+LONGEST_LINE = 100_000
+"""Characters beyond which a paragraph is split before it is tokenised."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +103,18 @@ def _parts(pieces: list[Paragraph], text_tokens: int | None) -> list[list[Paragr
     return [pieces[a:b] for a, b in accumulate([len(p.tokens) for p in pieces], text_tokens)]
 
 
+def _short(paragraph: str, dropped: Counter[str]) -> list[str]:
+    """A paragraph; an absurdly long one as lines of words, since tokenising it takes minutes."""
+    if len(paragraph) <= LONGEST_LINE:
+        return [paragraph]
+    dropped["line of over 100,000 characters split at words (kept)"] += 1
+    return textwrap.wrap(paragraph, LONGEST_LINE // 100, break_on_hyphens=False)
+
+
 def _encoded(
     found: list[str], encoder: Encoder, segment_size: int, separator: str, dropped: Counter[str]
 ) -> list[Paragraph]:
+    found = [line for paragraph in found for line in _short(paragraph, dropped)]
     safe = [p for p in found if not any(token in p for token in encoder.specials)]
     if len(safe) < len(found):
         dropped["paragraph holds a special token"] += len(found) - len(safe)

@@ -52,6 +52,7 @@ def run(config: SynthesizeConfig, info: RunInfo) -> Path:
             _write(config, folder, encoder, writer, wanted)
         else:
             manifest.refuse_other(folder, found["settings"], wanted)
+            manifest.refuse_damaged(folder, found)
             _say(f"{folder} is complete: nothing to do.\n{manifest.describe(found)}")
     return folder
 
@@ -62,7 +63,7 @@ def _write(
     start = time.monotonic()
     work = folder / "work"
     begun = work / "settings.json"
-    if begun.exists():
+    if begun.exists() and len(list(work.iterdir())) > 1:
         manifest.refuse_other(folder, json.loads(begun.read_text()), wanted)
     write_aside(begun, json.dumps(wanted))
     writer.prepare(corpus.read(config.corpus, config.seed, Counter()))
@@ -168,8 +169,15 @@ def _flat(segment: Segment) -> dict[str, Any]:
 
 def _shards(config: SynthesizeConfig, skipped: Counter[str]) -> Iterator[list[Document]]:
     documents: list[Document] = []
+    seen: set[str] = set()
     size = 0
     for document in corpus.read(config.corpus, config.seed, skipped):
+        if document.id in seen:
+            raise ConfigError(
+                f"two documents of the corpus {config.corpus.name} have the id {document.id!r};"
+                " name a field that identifies them (corpus.id_field), or null to number them"
+            )
+        seen.add(document.id)
         documents.append(document)
         size += len(document.text)
         if size >= SHARD_BYTES:

@@ -74,10 +74,6 @@ class Encoder:
             raise ValueError(f"the tokenizer merges across the end of this piece: {text[-60:]!r}")
         return np.asarray(ids[start:stop], np.int32)
 
-    def count(self, text: str) -> int:
-        """Tokens of a piece between newlines."""
-        return len(self.encode(text))
-
 
 class Prompt:
     """The prompt of an example as joinable token arrays: head, context, tail, answer.

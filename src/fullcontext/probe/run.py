@@ -17,7 +17,7 @@ from fullcontext.data.tokens import Encoder, Prompt
 from fullcontext.probe import contexts, score, source
 from fullcontext.probe.contexts import ProbeContext
 from fullcontext.records import Answer
-from fullcontext.store import fingerprint, read_lines, write_aside
+from fullcontext.store import alone, fingerprint, read_lines, write_aside
 
 Progress = Callable[[int], None]
 """Called with the number of questions answered since the last call."""
@@ -158,7 +158,7 @@ def run(config: ProbeRunConfig, info: RunInfo) -> None:
     prompt = Prompt(config.data, config.model.chat, Encoder(tokenizer.load(config.model)))
     asked = contexts.build(prompt, config.data, config.probe, config.seed, positions)
     write_yaml(config, folder / "config.yaml")
-    with _status(config, folder) as status:
+    with alone(folder, "probing in"), _status(config, folder) as status:
         model, status["step"] = source.load_model(given)
         answers = _ask_all(model, asked, prompt, config, folder / "answers", status["step"])
     _print(answers, config, folder)

@@ -29,7 +29,7 @@ class Found:
 
 
 def find(config: ProbeRunConfig, info: RunInfo) -> Found:
-    """Reads the run's own model, prompt and positions; loads nothing.
+    """Reads the run's own model, prompt, positions, precision and seed; loads nothing.
 
     Raises ConfigError if `run` is no run folder, or the overrides contradict it.
     """
@@ -48,8 +48,15 @@ def find(config: ProbeRunConfig, info: RunInfo) -> Found:
     _refuse_overrides(info.overrides)
     trained = read_yaml(folder / "config.yaml", TrainConfig)
     name = config.name or trained.name or status.get("name") or folder.resolve().name
+    given = {override.split("=")[0].lstrip("+") for override in info.overrides}
     own = replace(
-        config, model=trained.model, data=trained.data, positions=trained.positions, name=name
+        config,
+        model=trained.model,
+        data=trained.data,
+        positions=trained.positions,
+        precision=config.precision if "precision" in given else trained.precision,
+        seed=config.seed if "seed" in given else trained.seed,
+        name=name,
     )
     export = folder / "export"
     exported = config.step is None and (export / "config.json").is_file()

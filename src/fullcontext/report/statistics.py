@@ -134,7 +134,8 @@ def estimate(
     """Curve and contrasts with 95 % percentile intervals from a cluster bootstrap by set.
 
     Questions of one set share a context, so sets are drawn, not questions. With one set there is
-    nothing to draw from and every interval is nan.
+    nothing to draw from and every interval is nan; so it is where all scores are equal, since 0
+    right of 20 is no proof of 0.
     """
     _check(score, depth, set_id)
     moments = _moments(score, depth, set_id, bins)
@@ -142,7 +143,7 @@ def estimate(
     total = moments.weigh(np.ones(sets))
     values = _contrasts(total)
     means = _ratio(total.bin_sum, total.bin_items)
-    if sets > 1:
+    if sets > 1 and np.ptp(score) > 0:
         draws = rng.multinomial(sets, np.full(sets, 1 / sets), size=resamples).astype(np.float64)
         drawn = moments.weigh(draws)
         spread = {

@@ -3,6 +3,7 @@
 import json
 import math
 from collections import Counter
+from html import escape
 from typing import Any
 
 from fullcontext.report.curves import Outcome
@@ -149,5 +150,8 @@ def _scores(outcome: Outcome | None) -> list[str]:
 
 
 def _line(cells: list[str]) -> str:
-    escaped = (" ".join(cell.replace("\\", "\\\\").replace("|", "\\|").split()) for cell in cells)
+    escaped = (
+        " ".join(escape(cell, quote=False).replace("\\", "\\\\").replace("|", "\\|").split())
+        for cell in cells
+    )
     return f"| {' | '.join(escaped)} |"

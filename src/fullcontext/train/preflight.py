@@ -2,7 +2,6 @@
 
 import os
 import shutil
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,12 +26,17 @@ def settled(config: TrainConfig, info: RunInfo) -> TrainConfig:
     """
     path = info.output_dir / "config.yaml"
     if config.resume is not None:
+        if Path(config.resume).resolve() != info.output_dir.resolve():
+            raise ConfigError(
+                "resume goes on in its own folder, on this machine; leave out slurm=, sweeps= and"
+                " hydra.run.dir="
+            )
         if not path.exists():
             raise ConfigError(
                 f"resume={config.resume!r} holds no run (no config.yaml); name a run folder, e.g."
                 " resume=outputs/train/demo/2026-01-31_12-00-00-000000"
             )
-        others = [o for o in info.overrides if not o.startswith(("resume=", "tracking"))]
+        others = [o for o in info.overrides if not o.startswith("resume=")]
         if others:
             raise ConfigError(
                 f"resume takes the run's own configuration; remove {' '.join(others)}, or start a"
@@ -78,8 +82,6 @@ def check(config: TrainConfig, folder: Path) -> None:
         *_disk(config, folder),
     ]
     if faults:
-        with suppress(OSError):
-            folder.rmdir()  # Hydra made it; only an empty one goes
         listed = "\n".join(f"  - {fault}" for fault in faults)
         raise ConfigError(
             f"this machine cannot run model={config.model.name} data={config.data.name} as it is:\n"

@@ -4,25 +4,30 @@ import json
 import logging
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fullcontext import launch, provenance
 from fullcontext.compose import ConfigError, RunInfo
 from fullcontext.config import TrainConfig
 from fullcontext.data import manifest, reader
 from fullcontext.data.mixture import Mixture
+from fullcontext.data.packing import plan
 from fullcontext.data.tokens import Encoder, Prompt
 from fullcontext.model import load, tokenizer
 from fullcontext.records import Example
-from fullcontext.store import alone, write_aside
+from fullcontext.store import alone, read_lines, write_aside
 from fullcontext.track import Tracker
 from fullcontext.train import checkpoint
 from fullcontext.train.card import model_card
 from fullcontext.train.console import Console
 from fullcontext.train.loop import Diverged, Loop, Step, bad_record
 
+if TYPE_CHECKING:
+    from fullcontext.probe.contexts import ProbeContext
+
 log = logging.getLogger("fullcontext")
 STATUS_EVERY_S = 2.0
+BAD_STEPS = "bad_steps.jsonl"
 
 
 def run(config: TrainConfig, info: RunInfo) -> float | None:
@@ -43,7 +48,7 @@ def run(config: TrainConfig, info: RunInfo) -> float | None:
             if isinstance(error, Diverged):
                 raise ConfigError(str(error)) from error
             raise
-        if stop.name:
+        if stop.name and status.state == "stopped":
             log.info("stopped by %s; go on with: python train.py resume=%s", stop.name, folder)
             raise SystemExit(launch.STOPPED)
         return loss
@@ -55,9 +60,13 @@ class _Run:
     ) -> None:
         self.config, self.info, self.world, self.name = config, info, world, name
         self.folder, self.status = info.output_dir, status
+        self.saved = -1
+        """Step of the newest whole checkpoint."""
         self.encoder = Encoder(tokenizer.load(config.model))
         self.prompt = Prompt(config.data, config.model.chat, self.encoder)
         self.mixture = self._mixture()
+        self._refuse_unknown_words()
+        self.asked = self._probe_contexts()
         log.info("run folder: %s", self.folder)
         log.info("%s\n%s", self._headline(), self.mixture.describe(config.steps))
         self.loop = Loop(config, self._model(), self.mixture, world.device)
@@ -84,6 +93,31 @@ class _Run:
             store = reader.open_store(config, manifest.tokenizer_hash(self.encoder))
         return Mixture(config.data, self.prompt, store, config.seed, config.batch_size)
 
+    def _refuse_unknown_words(self) -> None:
+        """A vocabulary of symbols would train on "unknown" without a word."""
+        unknown = self.encoder.tokenizer.unk_token_id
+        for example in self.mixture.batch(0) + self.mixture.batch(self.config.steps - 1):
+            if example.tokens > self.config.max_tokens:
+                plan([example], self.config.max_tokens)
+            if any(
+                unknown in ids for asked in example.asked for ids in (asked.prompt, asked.answer)
+            ):
+                raise ConfigError(
+                    f"the tokenizer {self.config.model.tokenizer} does not know the words of"
+                    f" data={self.config.data.name}; choose data that fits it (model=symbols:"
+                    " data=key_value_symbols with at most model.symbols keys and values)"
+                )
+
+    def _probe_contexts(self) -> "dict[str, list[ProbeContext]]":
+        """Built before the first step: what cannot be asked is refused before training."""
+        config = self.config
+        if not config.probe.tasks:
+            return {}
+        from fullcontext.probe import contexts
+
+        positions = config.model.architecture.max_positions
+        return contexts.build(self.prompt, config.data, config.probe, config.seed, positions)
+
     def _model(self) -> Any:
         config = self.config
         init = Path(config.init) if config.init else None
@@ -109,7 +143,15 @@ class _Run:
             return
         extra = checkpoint.load(found, self.loop.model, self.loop.optimizer)
         self.loop.restore(extra)
+        self.saved = self.loop.progress.step
+        self._rewind_bad_steps()
         log.info("going on from %s", found)
+
+    def _rewind_bad_steps(self) -> None:
+        path = self.folder / BAD_STEPS
+        kept = [line for line in read_lines(path) if line["step"] <= self.saved]
+        if path.exists():
+            write_aside(path, "".join(json.dumps(line) + "\n" for line in kept))
 
     def train(self, stop: launch.StopFlag, console: Console) -> float | None:
         """All steps, with probes and checkpoints on the way; the last loss, or None if stopped."""
@@ -124,11 +166,14 @@ class _Run:
                     if stop.name:
                         self._save()
                         break
+            stopped = self.loop.progress.step < steps
+            if not stopped:
+                self._finish(last)
             failed = False
-            return last if stop.name else self._finish(last)
+            return None if stopped else last
         finally:
             self.tracker.finish(failed)
-            if stop.name and not failed:
+            if not failed and self.loop.progress.step < steps:
                 self.status.write("stopped", self.loop.progress.step)
 
     def _after(self, done: Step, show: Any, stop: launch.StopFlag) -> None:
@@ -146,7 +191,7 @@ class _Run:
 
     def _save(self) -> None:
         step = self.loop.progress.step
-        if (self.folder / "checkpoints" / f"step_{step:06d}").exists():
+        if step == self.saved:
             return
         checkpoint.save(
             self.folder,
@@ -156,21 +201,20 @@ class _Run:
             self.loop.state(),
             self.config.checkpoint.keep,
         )
+        self.saved = step
 
     def _probe_if_due(self) -> None:
         settings, step = self.config.probe, self.loop.progress.step
         if not settings.is_due(step, self.config.steps) or self.tracker.seen(step, "probe/"):
             return
-        from fullcontext.probe.run import probe_model, scalars, write_answers
+        from fullcontext.probe.run import ask, scalars, write_answers
 
-        answers = probe_model(
-            self.loop.model,
-            self.prompt,
-            self.config.data,
-            settings,
-            self.config.seed,
-            self.config.precision,
-        )
+        answers = {
+            task: ask(
+                self.loop.model, sets, self.prompt, settings.max_new_tokens, self.config.precision
+            )
+            for task, sets in self.asked.items()
+        }
         write_answers(answers, self.folder / "answers", step)
         self.tracker.log(step, {**scalars(answers, settings.bins), **self._totals()})
 
@@ -182,11 +226,15 @@ class _Run:
         log.warning(
             "step %d: loss %s, gradient norm %s: no update", step, done.loss, done.grad_norm
         )
-        with (self.folder / "bad_steps.jsonl").open("a") as file:
+        with (self.folder / BAD_STEPS).open("a") as file:
             file.write(bad_record(step, done, examples))
 
     def _finish(self, last: float | None) -> float | None:
         self._save()
+        if last is None and _is_export(self.folder / "export"):
+            log.info("%s is finished already", self.folder)
+            self.status.write("finished", self.loop.progress.step, self.loop.progress.seconds)
+            return None
         report = self.loop.tally.report(self.mixture, self.config.steps)
         write_aside(self.folder / "data.json", json.dumps(report, indent=1))
         if self.config.checkpoint.export:
@@ -206,7 +254,8 @@ class Status:
 
     def __init__(self, folder: Path, name: str, steps: int) -> None:
         self.folder, self.name, self.steps = folder, name, steps
-        self.id, self._step, self._seconds, self._written = "", 0, 0.0, 0.0
+        self.id, self.state = "", "starting"
+        self._step, self._seconds, self._written = 0, 0.0, 0.0
 
     def tick(self, step: int, seconds: float) -> None:
         """Writes now and then."""
@@ -219,6 +268,7 @@ class Status:
         error: str | None = None,
     ) -> None:  # fmt: skip
         """Writes at once."""
+        self.state = state
         self._written = time.monotonic()
         record = {
             "verb": "train",

@@ -5,6 +5,7 @@ is quoted occurs once in the whole corpus, so no filler can answer differently. 
 words of the evidence: unlike the paper's, they are not paraphrased.
 """
 
+import calendar
 import hashlib
 import re
 from collections import Counter
@@ -21,7 +22,8 @@ from fullcontext.randomness import rng
 from fullcontext.records import Document, Segment
 
 GAP = "____"
-_NUMBER = re.compile(r"(?<![\w$.,-])\$?\d[\d,]*(?:\.\d+)?(?![\w'’-]|[.,]\d)")
+_MONTHS = frozenset(calendar.month_name[1:])
+_NUMBER = re.compile(r"(?<![\w$.,-])\$?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?![\w'’-]|[.,]\d)")
 _NAME = re.compile(
     r"(?<=[a-z,;] )[A-Z][a-z]{2,}(?: (?:of |and )?[A-Z][a-z]{2,})*(?=[ ,;.])(?!\. [a-z])"
 )
@@ -77,7 +79,7 @@ class Detail:
 class Template:
     """See the module."""
 
-    version = "template-1"
+    version = "template-2"
 
     def __init__(self) -> None:
         self._seen: Counter[int] = Counter()
@@ -170,7 +172,7 @@ class Template:
             question, answer = _compare(*pair)
         else:
             one, two = (d[int(draw.integers(len(d)))] for d in (details[a], details[b]))
-            if one.answer == two.answer:
+            if one.answer.lower() in two.gapped.lower() or two.answer.lower() in one.gapped.lower():
                 return None
             question = (
                 f'Two statements have a gap each. A: "{one.gapped}" B: "{two.gapped}"'
@@ -205,8 +207,7 @@ _WORK: tuple[tuple[str, Callable[[str], str]], ...] = (
     ("How many words does the following sentence have?", lambda s: str(len(s.split()))),
     ("Give the first three words of the following sentence.", lambda s: " ".join(s.split()[:3])),
     ("Write the words of the following sentence backwards.", lambda s: " ".join(s.split()[::-1])),
-    ("Which word of the following sentence is the longest (the first, if several are)?",
-     lambda s: max(re.findall(r"\w+", s), key=len)),
+    ("Give the last two words of the following sentence.", lambda s: " ".join(s.split()[-2:])),
 )  # fmt: skip
 
 
@@ -220,7 +221,7 @@ def _details_of(sentence: str) -> list[Detail]:
     for match in (*_NUMBER.finditer(sentence), *_NAME.finditer(sentence)):
         answer = match.group()
         is_name = answer[0].isupper()
-        if sentence.count(answer) > 1 or (is_name and _COMMON.issuperset(answer.split())):
+        if sentence.count(answer) > 1 or (is_name and _is_common(answer)):
             continue
         if match.start() == 0 or (not is_name and len(answer.strip("$,.")) < 2):
             continue
@@ -246,7 +247,7 @@ def _opening(sentence: str) -> str:
 def _comparable(
     first: list[Detail], second: list[Detail], draw: np.random.Generator
 ) -> tuple[Detail, Detail] | None:
-    """Two unequal numbers of one kind (money or not, years or not), one from each segment."""
+    """Two unequal sums of money or two years, one from each segment."""
     pairs = [
         (a, b)
         for a in first
@@ -254,14 +255,22 @@ def _comparable(
         if a.number is not None
         and b.number is not None
         and a.number != b.number
-        and a.answer.startswith("$") == b.answer.startswith("$")
-        and _is_year(a) == _is_year(b)
+        and ((_is_money(a) and _is_money(b)) or (_is_year(a) and _is_year(b)))
     ]
     return pairs[int(draw.integers(len(pairs)))] if pairs else None
 
 
 def _is_year(detail: Detail) -> bool:
     return re.fullmatch(r"1[5-9]\d\d|20\d\d", detail.answer) is not None
+
+
+def _is_money(detail: Detail) -> bool:
+    return detail.answer.startswith("$")
+
+
+def _is_common(name: str) -> bool:
+    """Whether a name could be guessed from the sentence alone."""
+    return name in _MONTHS or _COMMON.issuperset(name.split())
 
 
 def _compare(a: Detail, b: Detail) -> tuple[str, str]:
@@ -271,7 +280,7 @@ def _compare(a: Detail, b: Detail) -> tuple[str, str]:
         years = abs(int(a.number) - int(b.number))
         return f"{statements} How many years lie between the two missing years?", str(years)
     larger = f"A: {a.answer}" if a.number > b.number else f"B: {b.answer}"
-    return f"{statements} Which missing figure is larger, and what is it?", larger
+    return f"{statements} Which missing sum is larger, and what is it?", larger
 
 
 def _mark(quote: str) -> int:
