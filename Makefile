@@ -37,6 +37,7 @@ demo: $(READY) ## Real text to questions, training, probes and a page, in minute
 
 miniature: $(READY) ## Lost in the middle, made and cured: three seeds, under 15 CPU minutes
 	$(eval RUN := outputs/train/miniature/$(shell date +%Y-%m-%d_%H-%M-%S))
+	$(PY) train.py experiments=miniature_base sweeps=seeds slurm=local
 	$(PY) train.py experiments=miniature sweeps=seeds slurm=local hydra.sweep.dir=$(RUN)
 	$(PY) report.py $(RUN) title='"Lost in the middle, made and cured"' output=outputs/miniature
 
