@@ -92,7 +92,8 @@ def check(config: TrainConfig, folder: Path) -> None:
 def _weights(model: ModelConfig, init: str | None) -> list[str]:
     if init is not None and not Path(init).exists():
         return [
-            f"weights: init={init!r} does not exist; name a run folder or an export (for the miniature: python train.py experiments=miniature_base)"
+            f"weights: init={init!r} does not exist; name a run folder or an export (that of"
+            " experiments=miniature is made by experiments=miniature_base)"
         ]
     if model.path is None:
         return []
