@@ -85,7 +85,7 @@ def check(config: TrainConfig, folder: Path) -> None:
         listed = "\n".join(f"  - {fault}" for fault in faults)
         raise ConfigError(
             f"this machine cannot run model={config.model.name} data={config.data.name} as it is:\n"
-            f"{listed}\nOn a laptop try: make demo, or python train.py experiments=miniature"
+            f"{listed}\nOn a laptop try: make demo, or make miniature"
         )
 
 
