@@ -62,7 +62,7 @@ def test_every_option_of_every_group_composes(group: str, name: str) -> None:
         overrides += ["model=symbols", "data=key_value_symbols", "probe.context_tokens=80"]
     if group == "model" and name != "mistral7b":
         overrides += ["data=key_value_symbols", "probe.context_tokens=256"]
-    compose_verb("train", overrides)
+    compose_verb("synthesize" if group == "instructions" else "train", overrides)
 
 
 @pytest.mark.parametrize("verb", [v for v in VERBS if v != "report"])

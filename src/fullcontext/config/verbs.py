@@ -3,7 +3,8 @@
 from dataclasses import dataclass, field
 
 from fullcontext.config import check
-from fullcontext.config.data import CorpusConfig, DataConfig, WriterConfig
+from fullcontext.config.corpus import CorpusConfig, InstructionsConfig
+from fullcontext.config.data import DataConfig
 from fullcontext.config.training import (
     AttentionConfig,
     CheckpointConfig,
@@ -16,6 +17,7 @@ from fullcontext.config.training import (
     ShardingConfig,
     TrackingConfig,
 )
+from fullcontext.config.writing import EvidenceCheck, FiltersConfig, JudgeConfig, WriterConfig
 
 TASKS = ("document", "code", "database", "key_value")
 """The probes: VaL's three and the fact-free one."""
@@ -67,7 +69,35 @@ class SynthesizeConfig:
     model: ModelConfig
     """Only its tokenizer is used."""
     writer: WriterConfig
+    judge: JudgeConfig
+    filters: FiltersConfig
+    instructions: InstructionsConfig
     seed: int = 0
+    answers: str = "outputs/answers"
+    """Folder of everything that models replied: what is in it is not asked again."""
+    part: int = 0
+    """Which of `parts` processes this is: each makes its own shards; the last to end joins them."""
+    parts: int = 1
+    estimate: bool = False
+    """Says what the whole job takes, before the first request, and stops."""
+    export: str | None = None
+    """Folder to which the finished store is written as a data set for the hub."""
+    load: str | None = None
+    """Exported folder or hub name from which the store is made, instead of a corpus."""
+
+    def __post_init__(self) -> None:
+        check.within("parts", self.parts, 1)
+        check.within("part", self.part, 0, self.parts - 1)
+        if self.filters.needs_judge and self.judge.name == "none":
+            raise ValueError(
+                "filters.closed_book, filters.single_piece and filters.evidence=nll need a model;"
+                " choose judge=openai judge.model=NAME or judge=local judge.path=FOLDER"
+            )
+        if self.filters.evidence is EvidenceCheck.nll and self.judge.name != "local":
+            raise ValueError(
+                f"filters.evidence=nll reads log-likelihoods, which judge={self.judge.name} does"
+                " not give; choose judge=local judge.path=FOLDER"
+            )
 
 
 @dataclass(kw_only=True)

@@ -42,6 +42,8 @@ def draw_length(config: DataConfig, generator: np.random.Generator) -> int:
             return int(generator.integers(low, high + 1))
         case LengthLaw.log_uniform:
             return round(math.exp(generator.uniform(math.log(low), math.log(high))))
+        case LengthLaw.natural:
+            raise NotImplementedError
 
 
 def places(

@@ -17,16 +17,21 @@ from fullcontext.store import MANIFEST, digest, fingerprint
 SEGMENT_SCHEMA = pa.schema(
     [
         ("id", pa.string()), ("document", pa.string()), ("parent", pa.string()),
-        ("index", pa.int32()), ("text", pa.string()), ("tokens", pa.list_(pa.int32())),
+        ("source", pa.string()), ("index", pa.int32()), ("text", pa.string()),
+        ("tokens", pa.list_(pa.int32())),
     ]
 )  # fmt: skip
+"""Of `segments-NNNNN.arrow`, and of `fillers-NNNNN.arrow` where filler has a size of its own."""
 QUESTION_SCHEMA = pa.schema(
     [
         ("id", pa.string()), ("kind", pa.string()), ("question", pa.string()),
         ("answer", pa.string()), ("evidence", pa.list_(pa.string())),
         ("context", pa.list_(pa.string())), ("document", pa.string()), ("parent", pa.string()),
+        ("source", pa.string()), ("first", pa.int32()),
     ]
 )  # fmt: skip
+"""Of `questions-NNNNN.arrow`. `first` is the row of the document's first segment in
+`segments-NNNNN.arrow`, so that segment `ID/7` is row `first + 7`; -1 for instructions."""
 
 
 def store_path(config: Any) -> Path:
@@ -38,6 +43,8 @@ def store_path(config: Any) -> Path:
     if source in ("files", "hub"):
         source += "-" + Path(config.corpus.path).stem
     name = f"{source}-{config.writer.name}-{named}-{config.data.segment_size}"
+    if config.data.filler_segment_size is not None:
+        name += f"-filler{config.data.filler_segment_size}"
     return Path("outputs/stores") / name
 
 
@@ -47,6 +54,7 @@ def settings(config: SynthesizeConfig, encoder: Encoder, writer: Writer) -> dict
         "corpus": plain(config.corpus),
         "corpus_files": corpus.listing(config.corpus),
         "segment_size": config.data.segment_size,
+        "filler_segment_size": config.data.filler_segment_size,
         "separator": config.data.separator,
         "examples": {k: v for k, v in config.data.examples.items() if k != "key_value"},
         "tokenizer": config.model.tokenizer,

@@ -70,4 +70,5 @@ def _question(asking: Asking, reply: Reply) -> Question:
         context=tuple(ids) if whole_text else evidence,
         document=asking.document.id,
         parent=asking.document.parent,
+        source=asking.document.source,
     )

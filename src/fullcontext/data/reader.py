@@ -62,6 +62,7 @@ class Store:
         """The question at a place of its kind's pool."""
         record = self._questions.slice(int(self.pools[kind][index]), 1).to_pylist()[0]
         lists = {"evidence": tuple(record["evidence"]), "context": tuple(record["context"])}
+        record.pop("first")
         return Question(**{**record, **lists})
 
 

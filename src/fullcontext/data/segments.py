@@ -73,6 +73,7 @@ def texts(
                 index=i,
                 text=separator.join(p.text for p in part[start:stop]),
                 tokens=np.concatenate([p.tokens for p in part[start:stop]]),
+                source=document.source,
             )
             for i, (start, stop) in enumerate(groups)
         ]

@@ -125,6 +125,7 @@ class _Maker:
         made: Counter[str] = Counter()
         kept: list[Segment] = []
         asked: list[Question] = []
+        first: dict[str, int] = {}
         texts = 0
         for document in documents:
             for text, pieces in segments.texts(
@@ -136,6 +137,7 @@ class _Maker:
                 dropped=dropped,
             ):
                 texts += 1
+                first[text.id] = len(kept)
                 kept += pieces
                 wanted = [k for k, n in self.quota.items() if self.made[k] + made[k] < n]
                 for asking in questions.askings(text, pieces, wanted):
@@ -154,7 +156,7 @@ class _Maker:
         )
         write_table(
             self.folder / f"questions-{name}.arrow",
-            [asdict(q) for q in asked],
+            [{**asdict(q), "first": first[q.document]} for q in asked],
             manifest.QUESTION_SCHEMA,
         )
         return {"made": made, "dropped": dropped, "texts": texts}
