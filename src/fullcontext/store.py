@@ -4,6 +4,7 @@ import fcntl
 import hashlib
 import json
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -84,56 +85,29 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
 
 
 @contextmanager
-def alone(folder: Path, work: str) -> Iterator[None]:
-    """Makes the folder and keeps other processes out of it while the block runs.
+def locked(path: Path, work: str, *, shared: bool = False, wait_s: float = 0.0) -> Iterator[None]:
+    """Holds a lock file while the block runs; `shared` ones exclude only those that are not.
 
-    Raises ConfigError if one is there already, saying at what `work`.
+    Raises ConfigError after `wait_s` seconds if another process holds it, saying at what `work`.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ConfigError(
-                f"another process is {work} {folder}; wait for it, stop it, or choose another"
-                " folder"
-            ) from None
+    path.parent.mkdir(parents=True, exist_ok=True)
+    until = time.monotonic() + wait_s
+    with path.open("a") as lock:
+        while True:
+            try:
+                fcntl.flock(lock, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() >= until:
+                    raise ConfigError(
+                        f"another process is {work}; wait for it, stop it, or choose another folder"
+                    ) from None
+                time.sleep(0.1)
         yield
 
 
-class Journal:
-    """Append-only answers keyed by the content of what was asked: nothing is asked twice."""
-
-    def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._known = {record["key"]: record["value"] for record in read_lines(path)}
-        _cut_torn_line(path)
-        self._file = path.open("ab")
-
-    def __contains__(self, key: str) -> bool:
-        return key in self._known
-
-    def __getitem__(self, key: str) -> Any:
-        return self._known[key]
-
-    def add(self, key: str, value: Any) -> None:
-        """Records an answer; on disk when this returns, unless the machine loses power."""
-        line = json.dumps({"key": key, "value": value}, ensure_ascii=False) + "\n"
-        self._file.write(line.encode())
-        self._file.flush()
-        self._known[key] = value
-
-    def __enter__(self) -> "Journal":
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._file.close()
-
-
-def _cut_torn_line(path: Path) -> None:
-    if not path.exists():
-        return
-    content = path.read_bytes()
-    whole = content.rfind(b"\n") + 1
-    if whole < len(content):
-        write_aside(path, content[:whole])
+@contextmanager
+def alone(folder: Path, work: str) -> Iterator[None]:
+    """Makes the folder and keeps other processes out of it while the block runs."""
+    with locked(folder / ".lock", f"{work} {folder}"):
+        yield

@@ -8,10 +8,10 @@ import pyarrow as pa
 
 import fullcontext
 from fullcontext.compose import ConfigError, plain
-from fullcontext.config import SynthesizeConfig
+from fullcontext.config import JudgeConfig, SynthesizeConfig, TemplateWriter
 from fullcontext.data import corpus
 from fullcontext.data.tokens import Encoder
-from fullcontext.data.writers import Writer
+from fullcontext.data.writers import load as writers
 from fullcontext.store import MANIFEST, digest, fingerprint
 
 SEGMENT_SCHEMA = pa.schema(
@@ -42,26 +42,43 @@ def store_path(config: Any) -> Path:
     source = config.corpus.name
     if source in ("files", "hub"):
         source += "-" + Path(config.corpus.path).stem
-    name = f"{source}-{config.writer.name}-{named}-{config.data.segment_size}"
+    writer = config.writer.name
+    if not isinstance(config.writer, TemplateWriter):
+        writer = Path(writers.model_name(config.writer)).name
+    name = f"{source}-{writer}-{named}-{config.data.segment_size}"
     if config.data.filler_segment_size is not None:
         name += f"-filler{config.data.filler_segment_size}"
     return Path("outputs/stores") / name
 
 
-def settings(config: SynthesizeConfig, encoder: Encoder, writer: Writer) -> dict[str, Any]:
-    """Everything the content of a store depends on."""
+def settings(
+    config: SynthesizeConfig, encoder: Encoder, decontaminated: str | None
+) -> dict[str, Any]:
+    """Everything the content of a store depends on; `decontaminated` is the fingerprint of the
+    evaluation sets."""
+    judge = _replying(config.judge) if config.filters.needs_judge else None
     return {
         "corpus": plain(config.corpus),
         "corpus_files": corpus.listing(config.corpus),
+        "instructions": plain(config.instructions),
         "segment_size": config.data.segment_size,
         "filler_segment_size": config.data.filler_segment_size,
         "separator": config.data.separator,
         "examples": {k: v for k, v in config.data.examples.items() if k != "key_value"},
         "tokenizer": config.model.tokenizer,
         "tokenizer_hash": tokenizer_hash(encoder),
-        "writer": writer.version,
+        "writer": writers.version(config.writer),
+        "judge": judge,
+        "filters": plain(config.filters),
+        "decontaminated": decontaminated,
         "seed": config.seed,
     }
+
+
+def _replying(judge: JudgeConfig) -> dict[str, Any]:
+    """What of a judge's settings changes its replies: neither its address nor its budget."""
+    kept = ("name", "model", "path", "temperature", "top_p", "max_new_tokens")
+    return {key: value for key, value in plain(judge).items() if key in kept}
 
 
 def tokenizer_hash(encoder: Encoder) -> str:
@@ -122,14 +139,23 @@ def describe(manifest: dict[str, Any]) -> str:
     """What a store holds, in a few lines."""
     sizes = manifest["segment_tokens"]
     wanted = manifest["settings"]["examples"]
+    spread = (
+        f" of {sizes['mean']} tokens on average (median {sizes['median']:.0f}, 95 % up to"
+        f" {sizes['p95']:.0f})"
+        if "mean" in sizes
+        else ""
+    )
     lines = [
         f"  {manifest['documents']:,} documents, {manifest['texts']:,} texts,"
-        f" {manifest['segments']:,} segments of {sizes['mean']} tokens on average"
-        f" (median {sizes['median']:.0f}, 95 % up to {sizes['p95']:.0f})"
+        f" {manifest['segments']:,} segments{spread}"
     ]
     lines += [
         f"  {kind}: {made:,} questions of {wanted[kind]:,} wanted"
         for kind, made in manifest["questions"].items()
+    ]
+    lines += [
+        f"  filter {name}: {counts['dropped']:,} of {counts['checked']:,} dropped"
+        for name, counts in manifest["filters"].items()
     ]
     lines += [f"  {reason}: {count:,}" for reason, count in manifest["dropped"].items()]
     return "\n".join(lines)

@@ -1,12 +1,43 @@
-"""Which questions are asked of which text, exactly once."""
+"""Which questions are asked of which text, and what came of each."""
 
 import hashlib
-from collections import Counter
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
 
-from fullcontext.data.writers import Asking, Reply, Writer
+from fullcontext.data.filters import NO_REPLY, Filters, Verdict
+from fullcontext.data.writers import Asking, Writer
 from fullcontext.records import Document, Question, Segment
-from fullcontext.store import Journal, fingerprint
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of an asking: a question, or the reason why there is none."""
+
+    question: Question | None
+    reason: str | None = None
+    checked: tuple[str, ...] = ()
+    """The filters that looked at it; the last one dropped it if there is a reason."""
+    demoted: bool = False
+    """Asked as integration, kept as fine-grained."""
+
+    @property
+    def is_final(self) -> bool:
+        """Whether another run would get the same: not where the endpoint did not answer."""
+        return self.reason is None or not self.reason.startswith(NO_REPLY)
+
+    def to_json(self) -> dict[str, Any]:
+        """As a work file keeps it."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, record: dict[str, Any]) -> "Outcome":
+        """Back from a work file."""
+        question = record["question"]
+        if question is not None:
+            lists = {name: tuple(question[name]) for name in ("evidence", "context")}
+            question = Question(**{**question, **lists})
+        return cls(question, record["reason"], tuple(record["checked"]), record["demoted"])
 
 
 def askings(document: Document, segments: Sequence[Segment], kinds: Sequence[str]) -> list[Asking]:
@@ -20,52 +51,30 @@ def askings(document: Document, segments: Sequence[Segment], kinds: Sequence[str
     return found
 
 
-def ask(
-    asking: Asking, writer: Writer, journal: Journal, seed: int, dropped: Counter[str]
-) -> Question | None:
-    """The question, from the journal if it was asked before; checked, or dropped by reason."""
-    key = fingerprint([writer.version, seed, *asking.key])
-    if key not in journal:
-        reply = writer.ask(asking, seed)
-        journal.add(key, reply.to_json() if reply else None)
-    record = journal[key]
-    if record is None:
-        dropped[f"{asking.kind}: nothing to ask"] += 1
-        return None
-    reply = Reply.from_json(record)
-    fault = fault_of(asking, reply)
-    if fault:
-        dropped[f"{asking.kind}: {fault}"] += 1
-        return None
-    return _question(asking, reply)
+async def ask(asking: Asking, writer: Writer, filters: Filters, seed: int) -> Outcome:
+    """Asks the writer, then the filters."""
+    reply = await writer.reply(asking, seed)
+    if isinstance(reply, str):
+        return Outcome(None, reply)
+    verdict = await filters.verdict(asking, reply)
+    if verdict.reason:
+        return Outcome(None, verdict.reason, verdict.checked)
+    demoted = verdict.kind != asking.kind
+    return Outcome(question(asking, verdict), None, verdict.checked, demoted)
 
 
-def fault_of(asking: Asking, reply: Reply) -> str | None:
-    """Why a reply cannot be used, or None."""
-    if not reply.question.strip() or not reply.answer.strip():
-        return "empty question or answer"
-    if reply.answer != reply.answer.strip():
-        return "answer has white space around it"
-    if any(not 0 <= i < len(asking.segments) for i in reply.evidence):
-        return "evidence names a segment that was not given"
-    needed = {"instruction": 0, "integration": 2}.get(asking.kind, 1)
-    if len(set(reply.evidence)) < needed:
-        return f"fewer than {needed} evidence segments"
-    if asking.kind == "fine_grained" and reply.answer.lower() in reply.question.lower():
-        return "the question gives the answer away"
-    return None
-
-
-def _question(asking: Asking, reply: Reply) -> Question:
+def question(asking: Asking, verdict: Verdict) -> Question:
+    """The question as it is stored."""
     ids = [segment.id for segment in asking.segments]
-    evidence = tuple(ids[i] for i in sorted(set(reply.evidence)))
-    whole_text = asking.kind in ("integration", "short_context")
-    name = "\n".join([asking.kind, asking.document.id, reply.question])
+    closed = verdict.kind == "instruction"
+    evidence = () if closed else tuple(ids[i] for i in sorted(set(verdict.reply.evidence)))
+    whole_text = verdict.kind in ("integration", "short_context")
+    name = "\n".join([verdict.kind, asking.document.id, verdict.reply.question])
     return Question(
         id=hashlib.sha256(name.encode()).hexdigest()[:16],
-        kind=asking.kind,
-        question=reply.question,
-        answer=reply.answer,
+        kind=verdict.kind,
+        question=verdict.reply.question,
+        answer=verdict.reply.answer,
         evidence=evidence,
         context=tuple(ids) if whole_text else evidence,
         document=asking.document.id,

@@ -1,16 +1,15 @@
-"""Who asks the questions: one module a writer, all with the same three verbs."""
+"""Who asks the questions: one module a writer, all with the same verbs."""
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
-from fullcontext.config import TemplateWriter, WriterConfig
 from fullcontext.records import Document, Segment
 
 
 @dataclass(frozen=True, slots=True)
 class Asking:
-    """What a writer is asked: questions of one kind about one segment or a whole text."""
+    """What a writer is asked: a question of one kind about one segment or a whole text."""
 
     kind: str
     document: Document
@@ -31,12 +30,12 @@ class Reply:
     evidence: tuple[int, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """As the journal keeps it."""
+        """As dicts and lists."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, record: dict[str, Any]) -> "Reply":
-        """Back from the journal."""
+        """Back from `to_json`."""
         return cls(record["question"], record["answer"], tuple(record["evidence"]))
 
 
@@ -44,21 +43,12 @@ class Writer(Protocol):
     """Turns segments into questions that can be answered from them alone."""
 
     version: str
-    """Changes whenever equal segments would give other questions; part of the store's name."""
+    """Changes whenever equal segments would give other questions; part of the store's settings."""
+    concurrency: int
+    """Replies that it can work on at once."""
 
     def prepare(self, documents: Iterable[Document]) -> None:
         """Sees the whole corpus once before the first question."""
 
-    def ask(self, asking: Asking, seed: int) -> Reply | None:
-        """One question, or None where the segments hold nothing to ask about."""
-
-
-def load(config: WriterConfig) -> Writer:
-    """The writer of a config."""
-    match config:
-        case TemplateWriter():
-            from fullcontext.data.writers.template import Template
-
-            return Template()
-        case _:
-            raise AssertionError(f"no writer for {type(config).__name__}")
+    async def reply(self, asking: Asking, seed: int) -> Reply | str:
+        """One question, or the reason why there is none."""

@@ -80,6 +80,7 @@ class Template:
     """See the module."""
 
     version = "template-2"
+    concurrency = 1
 
     def __init__(self) -> None:
         self._seen: Counter[int] = Counter()
@@ -93,6 +94,10 @@ class Template:
 
     def _unique(self, quote: str) -> bool:
         return self._seen[_mark(quote)] <= 1
+
+    async def reply(self, asking: Asking, seed: int) -> Reply | str:
+        """`ask`, as every writer is called."""
+        return self.ask(asking, seed) or "nothing to ask"
 
     def ask(self, asking: Asking, seed: int) -> Reply | None:
         """A question of the asked kind, drawn by the text alone."""
