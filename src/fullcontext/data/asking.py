@@ -42,13 +42,13 @@ class Interview:
         self._ended = False
 
     async def run(self, look: Callable[[], None]) -> None:
-        """Until every kind is full, the corpus ends, or a signal came. Raises what asking raises."""
+        """Until all kinds are full, the corpus ends or a signal comes. Raises what asking does."""
         error: BaseException | None = None
         while error is None and not self.stop.name and not self.walk.full():
-            self._open_next()
-            self._send()
             for shard in self.walk.advance():
                 self.passed(shard)
+            self._open_next()
+            self._send()
             waiting: set[asyncio.Task[Any]] = {*self._sent, *filter(None, [self._opening])}
             if not waiting:
                 if self._ended:

@@ -21,7 +21,9 @@ _BINS = 12
 
 def accounts(folder: Path, names: list[str]) -> dict[str, Any]:
     """Segments and questions by length, kind, source and evidence; from the files of a store."""
-    lengths, fillers, sources = [], [], Counter[str]()
+    lengths: list[np.ndarray[Any, Any]] = []
+    fillers: list[np.ndarray[Any, Any]] = []
+    sources: Counter[str] = Counter()
     words: dict[str, list[np.ndarray[Any, Any]]] = {}
     evidence: dict[str, Counter[int]] = {}
     asked_of: Counter[str] = Counter()
@@ -36,8 +38,8 @@ def accounts(folder: Path, names: list[str]) -> dict[str, Any]:
             sources.update(_counted(table["source"]))
     counted = _lengths(lengths)
     return {
-        "segments": counted.pop("count"),
-        "tokens": counted.pop("sum"),
+        "segments": counted["count"],
+        "tokens": counted["sum"],
         "segment_tokens": counted,
         **({"fillers": _lengths(fillers)} if fillers else {}),
         "segments_by_source": _most(sources),
@@ -64,7 +66,9 @@ def _add_questions(
             {int(n): c for n, c in _counted(counts).items()}
         )
         for part in ("question", "answer"):
-            split = pc.list_value_length(pc.utf8_split_whitespace(pc.utf8_trim_whitespace(rows[part])))
+            split = pc.list_value_length(
+                pc.utf8_split_whitespace(pc.utf8_trim_whitespace(rows[part]))
+            )
             words.setdefault(f"{kind} {part}", []).append(split.to_numpy())
 
 

@@ -28,10 +28,10 @@ _MENTION = re.compile(
     re.IGNORECASE,
 )
 _FUNCTION_WORDS = frozenset(
-    "a an and are as at be been but by can could did do does for from had has have he her him his"
-    " how i if in into is it its may might more most no not of on or our she should so some such"
-    " than that the their them then there these they this those to was we were what when where"
-    " which who why will with would you your".split()
+    """a an and are as at be been but by can could did do does for from had has have he her him his
+    how i if in into is it its may might more most no not of on or our she should so some such than
+    that the their them then there these they this those to was we were what when where which who
+    why will with would you your""".split()  # noqa: SIM905 -- a list would take a line a word
 )
 _STEM = 5
 """Letters by which inflected words count as the same: answers are paraphrases."""

@@ -101,4 +101,3 @@ def _refuse_empty(maker: "Maker", content: dict[str, Any]) -> None:
             f" data.segment_size={maker.config.data.segment_size} tokens"
             f" ({content['dropped']}); lower data.segment_size or name another"
         )
-

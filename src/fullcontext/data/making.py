@@ -107,9 +107,7 @@ class Maker:
         show = Show(walk, crew)
 
         async def interview() -> None:
-            talk = Interview(
-                walk, source, crew.ask, crew.writer.concurrency, passed, self.stop
-            )
+            talk = Interview(walk, source, crew.ask, crew.writer.concurrency, passed, self.stop)
             if before_opening is not None:
                 talk.part, talk.parts = config.part, config.parts
                 talk.before_opening = before_opening

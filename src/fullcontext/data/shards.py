@@ -14,6 +14,7 @@ from fullcontext.data import corpus, manifest, questions, segments
 from fullcontext.data.questions import Outcome
 from fullcontext.data.tokens import Encoder
 from fullcontext.data.walk import Shard
+from fullcontext.data.writers import Asking
 from fullcontext.records import Document, Segment
 from fullcontext.store import write_aside, write_table
 
@@ -117,7 +118,7 @@ class Source:
         dropped: Counter[str] = Counter()
         kept: list[Segment] = []
         fillers: list[Segment] = []
-        asked: list[questions.Asking] = []
+        asked: list[Asking] = []
         first: dict[str, int] = {}
         for document in batch.documents:
             for text, pieces in self._segments(document, self.config.data.segment_size, dropped):
@@ -158,9 +159,7 @@ class Source:
     def _write_segments(self, noun: str, number: int, kept: list[Segment]) -> None:
         names = manifest.SEGMENT_SCHEMA.names
         rows = [{name: getattr(segment, name) for name in names} for segment in kept]
-        write_table(
-            self.folder / shard_name(noun, number), rows, manifest.SEGMENT_SCHEMA
-        )
+        write_table(self.folder / shard_name(noun, number), rows, manifest.SEGMENT_SCHEMA)
 
 
 def shard_name(noun: str, number: int) -> str:

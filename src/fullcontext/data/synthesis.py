@@ -6,7 +6,6 @@ from pathlib import Path
 from fullcontext.compose import ConfigError, RunInfo
 from fullcontext.config import Filler, SynthesizeConfig
 from fullcontext.data import card, decontaminate, estimate, exchange, manifest, neighbours
-
 from fullcontext.data.making import Maker, Stopped
 from fullcontext.data.tokens import Encoder
 from fullcontext.launch import STOPPED, StopFlag

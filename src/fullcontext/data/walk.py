@@ -68,7 +68,7 @@ class Walk:
         self.wanted, self.seen = dict(wanted), seen
         self.tally = Tally()
         self.elsewhere: Counter[str] = Counter()
-        """Questions that other processes hold earlier in the corpus; a part needs none past them."""
+        """Questions that other processes hold earlier in the corpus."""
         self._ahead: Counter[str] = Counter()
         """Askings sent or accepted that the walk has not reached: each may still count."""
         self._waiting: dict[str, deque[tuple[Shard, int]]] = {kind: deque() for kind in wanted}
@@ -105,7 +105,7 @@ class Walk:
         for kind, queue in self._waiting.items():
             while queue and queue[0][1] < queue[0][0].place:
                 queue.popleft()  # the walk went past it: its kind was full
-            if queue and self._ahead[kind] < self._needed(kind):
+            if queue and (self._ahead[kind] < self._needed(kind) or self._is_stuck_at(*queue[0])):
                 heads.append((queue[0][0].number, queue[0][1], kind))
         if not heads:
             return None
@@ -113,6 +113,12 @@ class Walk:
         shard, place = self._waiting[kind].popleft()
         self._ahead[kind] += 1
         return shard, place
+
+    def _is_stuck_at(self, shard: Shard, place: int) -> bool:
+        """Whether the walk waits for this very asking: another process left it out."""
+        return (
+            self._open[0] is shard and shard.place == place and not self.is_full(shard.kinds[place])
+        )
 
     def lacks(self, margin: int) -> bool:
         """Whether some kind has fewer than `margin` askings left and needs more."""
@@ -131,10 +137,8 @@ class Walk:
     def advance(self) -> list[Shard]:
         """Walks as far as outcomes are known; the shards that were passed, in order."""
         passed = []
-        while self._open and self._through(self._open[0]):
+        while self._open and not self.full() and self._through(self._open[0]):
             passed.append(self._open.popleft())
-            if self.full():
-                break
         return passed
 
     def _through(self, shard: Shard) -> bool:

@@ -11,7 +11,6 @@ import asyncio
 import json
 import os
 import re
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, NamedTuple
@@ -50,7 +49,10 @@ class Remembered:
         share = f"-of-{meter.share}" if meter.share > 1 else ""
         own = home / f"{meter.group}-{part}{share}.jsonl"
         self._file = own.open("ab", buffering=0)
-        lock_file(self._file, f"another process writes {own}; wait for it, stop it, or run as another part")
+        lock_file(
+            self._file,
+            f"another process writes {own}; wait for it, stop it, or run as another part",
+        )
         files = [own, *sorted(path for path in home.glob("*.jsonl") if path != own)]
         self._read: list[IO[bytes]] = []
         self._new: dict[bytes, int] = {}
@@ -214,8 +216,9 @@ class _Index:
     def places(self, key: bytes) -> list[_Place]:
         """Lines whose key begins as this one."""
         start = np.uint64(int.from_bytes(key[:8], "big"))
-        low, high = np.searchsorted(self._sorted, start, "left"), np.searchsorted(
-            self._sorted, start, "right"
+        low, high = (
+            np.searchsorted(self._sorted, start, "left"),
+            np.searchsorted(self._sorted, start, "right"),
         )
         return [_Place(int(file), int(offset)) for file, offset in self._where[low:high]]
 

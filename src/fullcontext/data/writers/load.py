@@ -46,8 +46,8 @@ def load(
             from fullcontext.data.writers.prompted import Prompted
 
             assert model is not None
-            several = config.concurrency if isinstance(config, OpenAIWriter) else (
-                4 * config.batch_size
+            several = (
+                config.concurrency if isinstance(config, OpenAIWriter) else (4 * config.batch_size)
             )
             formats = Format(filters, specials) if filters.format else None
             return Prompted(model, config, several, formats, version(config))

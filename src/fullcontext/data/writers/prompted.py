@@ -66,4 +66,3 @@ class Prompted:
             seed=attempt,
             schema=prompts.schema(asking),
         )
-

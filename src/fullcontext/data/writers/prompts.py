@@ -99,6 +99,8 @@ def names_pieces(asking: Asking) -> bool:
 
 def least_pieces(asking: Asking) -> int:
     """The fewest pieces a usable reply rests on."""
+    if asking.kind == "instruction":
+        return 0
     return 2 if _integrates(asking) else 1
 
 

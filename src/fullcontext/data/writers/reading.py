@@ -34,12 +34,17 @@ def read(text: str, pieces: int, *, names_pieces: bool) -> Reply | str:
         return "reply lacks a question or an answer"
     if not names_pieces:
         return Reply(question, answer, tuple(range(pieces))[:1])
+    numbers = _pieces(found, pieces)
+    return numbers if isinstance(numbers, str) else Reply(question, answer, numbers)
+
+
+def _pieces(found: dict[str, Any], pieces: int) -> tuple[int, ...] | str:
     numbers = _numbers(_first(found, _PIECES))
     if not numbers:
         return "reply names no pieces"
     if any(not 1 <= number <= pieces for number in numbers):
         return "reply names a piece that was not given"
-    return Reply(question, answer, tuple(sorted({number - 1 for number in numbers})))
+    return tuple(sorted({number - 1 for number in numbers}))
 
 
 def _json(text: str) -> dict[str, Any] | None:
@@ -72,9 +77,10 @@ def _objects(value: Any) -> list[dict[str, Any]]:
 def _prose(text: str) -> dict[str, Any] | None:
     """`Question: ... Answer: ... Pieces: 1, 3`, with or without Markdown around the labels."""
     marks = list(_LABEL.finditer(text))
+    ends = [mark.start() for mark in marks[1:]] + [len(text)]
     found: dict[str, Any] = {}
-    for mark, after in zip(marks, [*marks[1:], None], strict=True):
-        body = text[mark.end() : after.start() if after else None].strip().strip("*_").strip()
+    for mark, end in zip(marks, ends[: len(marks)], strict=True):
+        body = text[mark.end() : end].strip().strip("*_").strip()
         found.setdefault(mark.group(1).lower(), body)
     return found or None
 

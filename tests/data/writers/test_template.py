@@ -1,36 +1,37 @@
 """The template writer asks real, answerable, unambiguous things."""
 
+import asyncio
 import re
 from collections import Counter
 from itertools import islice
 
 import pytest
 
-from fullcontext.config import SotuCorpus
+from fullcontext.config import FiltersConfig, SotuCorpus
 from fullcontext.data import corpus, questions, segments
+from fullcontext.data.filters import Filters
 from fullcontext.data.tokens import Encoder
 from fullcontext.data.writers.template import GAP, Template
 from fullcontext.records import Document, Question, Segment
-from fullcontext.store import Journal
 from tests.data.tokenizers import family
 
 KINDS = ("fine_grained", "integration", "short_context", "instruction")
 
 
 @pytest.fixture(scope="module")
-def asked(tmp_path_factory) -> tuple[list[Question], dict[str, Segment], list[Document]]:
+def asked() -> tuple[list[Question], dict[str, Segment], list[Document]]:
     documents = list(islice(corpus.read(SotuCorpus(), 0, Counter()), 16))
     encoder, writer = Encoder(family("sentencepiece")), Template()
     writer.prepare(documents)
-    found, pieces = [], {}
     settings = {"segment_size": 128, "text_tokens": 600, "separator": "\n", "dropped": Counter()}
-    with Journal(tmp_path_factory.mktemp("journal") / "asked.jsonl") as journal:
-        for document in documents:
-            for text, cut in segments.texts(document, encoder, **settings):
-                pieces |= {piece.id: piece for piece in cut}
-                for asking in questions.askings(text, cut, KINDS):
-                    question = questions.ask(asking, writer, journal, 0, Counter())
-                    found += [question] if question else []
+    found, pieces = [], {}
+    checks = Filters(FiltersConfig(), (), None)
+    for document in documents:
+        for text, cut in segments.texts(document, encoder, **settings):
+            pieces |= {piece.id: piece for piece in cut}
+            for asking in questions.askings(text, cut, KINDS):
+                outcome = asyncio.run(questions.ask(asking, writer, checks, 0))
+                found += [outcome.question] if outcome.question else []
     return found, pieces, documents
 
 
