@@ -27,7 +27,7 @@ class Request:
 
     messages: tuple[Message, ...]
     sampling: Sampling
-    """A writer's or judge's own config will do; what counts is temperature, top_p, max_new_tokens."""
+    """A writer's or judge's config will do: temperature, top_p and max_new_tokens count."""
     seed: int
     schema: dict[str, Any] | None = None
     """JSON schema of the wanted reply; a wish, since not every model can be held to it."""

@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx2
-from openai import DefaultAsyncHttpxClient
 
 CHARACTERS_PER_TOKEN = 20
 """Most characters of reply that an allowed token is believed to make; English has 4 to 5."""
@@ -48,8 +47,8 @@ class Bounded(httpx2.AsyncByteStream):
         await self._stream.aclose()
 
 
-class Client(DefaultAsyncHttpxClient):
-    """The HTTP client of `openai` whose bodies are bounded by the longest reply asked for."""
+class Client(httpx2.AsyncClient):
+    """An HTTP client for `openai` whose bodies are bounded by the longest reply asked for."""
 
     def __init__(self, concurrency: int, timeout_s: float) -> None:
         self.limit = _ENVELOPE
@@ -59,6 +58,7 @@ class Client(DefaultAsyncHttpxClient):
                 max_connections=concurrency, max_keepalive_connections=concurrency
             ),
             timeout=timeout_s,
+            follow_redirects=True,
             # A compressed body would unfold to any size behind the bound.
             headers={"Accept-Encoding": "identity"},
         )

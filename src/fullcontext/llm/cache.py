@@ -3,11 +3,12 @@
     FOLDER/<fingerprint of the model's name>/<group>-<part>[-of-<share>].jsonl
 
 Processes that work side by side append to a file of their own each, and read all files when they
-begin. A line holds the key of the request (a hash: never the prompt), the reply and what it cost. In
-memory there are 20 bytes a reply; texts are read from disk.
+begin. A line holds the key of the request (a hash: never the prompt), the reply and what it cost.
+In memory there are 20 bytes a reply; texts are read from disk.
 """
 
 import asyncio
+import fcntl
 import json
 import os
 import re
@@ -20,7 +21,7 @@ import numpy as np
 from fullcontext.compose import ConfigError
 from fullcontext.llm import Completion, Model, Refused, Request
 from fullcontext.llm.meter import Meter
-from fullcontext.store import fingerprint, lock_file
+from fullcontext.store import fingerprint
 
 _LINE = re.compile(rb'\{"key": "([0-9a-f]{32})", "tokens_in": (\d+), "tokens_out": (\d+), .*\}\n')
 _CHUNK = 4096
@@ -49,10 +50,7 @@ class Remembered:
         share = f"-of-{meter.share}" if meter.share > 1 else ""
         own = home / f"{meter.group}-{part}{share}.jsonl"
         self._file = own.open("ab", buffering=0)
-        lock_file(
-            self._file,
-            f"another process writes {own}; wait for it, stop it, or run as another part",
-        )
+        _lock(self._file, own)
         files = [own, *sorted(path for path in home.glob("*.jsonl") if path != own)]
         self._read: list[IO[bytes]] = []
         self._new: dict[bytes, int] = {}
@@ -207,8 +205,8 @@ class _Index:
 
     def settle(self) -> None:
         """Sorts what was taken in."""
-        starts = np.frombuffer(bytes(self._starts), ">u8").astype(np.uint64)
-        places = np.frombuffer(bytes(self._places), [("file", "<u4"), ("offset", "<u8")])
+        starts = np.frombuffer(self._starts, ">u8").astype(np.uint64)
+        places = np.frombuffer(self._places, [("file", "<u4"), ("offset", "<u8")])
         order = np.argsort(starts, kind="stable")
         self._sorted, self._where = starts[order], places[order]
         self._starts, self._places = bytearray(), bytearray()
@@ -216,11 +214,19 @@ class _Index:
     def places(self, key: bytes) -> list[_Place]:
         """Lines whose key begins as this one."""
         start = np.uint64(int.from_bytes(key[:8], "big"))
-        low, high = (
-            np.searchsorted(self._sorted, start, "left"),
-            np.searchsorted(self._sorted, start, "right"),
-        )
+        low = np.searchsorted(self._sorted, start, "left")
+        high = np.searchsorted(self._sorted, start, "right")
         return [_Place(int(file), int(offset)) for file, offset in self._where[low:high]]
+
+
+def _lock(file: IO[bytes], path: Path) -> None:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        raise ConfigError(
+            f"another process appends to {path}; wait for it, stop it, or run as another part"
+        ) from None
 
 
 def _reply(record: dict[str, Any]) -> Completion:

@@ -70,7 +70,7 @@ class Endpoint:
             if self._dead is not None:
                 raise ConfigError(self._dead)
             try:
-                completion = await self._tries(request)(self._negotiate, request)
+                completion: Completion = await self._tries(request)(self._negotiate, request)
             except Failed as error:
                 self._count_fruitless(str(error), "is dead", "start it")
                 tries = f"{self._config.tries} tries"

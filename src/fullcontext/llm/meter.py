@@ -177,7 +177,7 @@ class Meter:
         }
 
     def line(self) -> str:
-        """For a progress bar, like `412 replies (38 kept), 3.1/s, 210k + 88k tokens, 0.42 spent`."""
+        """For a progress bar: `412 replies (38 kept), 3.1/s, 210k + 88k tokens, 0.42 spent`."""
         rate = self.replies / max(self.seconds, 1e-9)
         parts = [
             f"{self.replies + self.hits} replies ({self.hits} kept)",
