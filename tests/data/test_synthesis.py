@@ -18,8 +18,8 @@ from fullcontext.store import MANIFEST, digest
 WORDS = ["corpus=sotu", "corpus.max_documents=40", "data=in2_laptop", "model=tiny"]
 
 
-def start(folder: Path) -> subprocess.Popen[bytes]:
-    command = [sys.executable, str(ROOT / "synthesize.py"), *WORDS, f"data.store={folder}"]
+def start(folder: Path, *words: str) -> subprocess.Popen[bytes]:
+    command = [sys.executable, str(ROOT / "synthesize.py"), *WORDS, f"data.store={folder}", *words]
     with (folder.parent / "out.txt").open("ab") as out:
         return subprocess.Popen(command, cwd=folder.parent, stdout=out, stderr=out, env=os.environ)
 
@@ -31,38 +31,42 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_killed_at_random_moments_the_store_is_the_same_and_nothing_is_asked_twice(
-    whole: Path, tmp_path: Path
-) -> None:
+def same_store(one: Path, other: Path) -> None:
+    assert (one / MANIFEST).read_bytes() == (other / MANIFEST).read_bytes()
+    for name in json.loads((one / MANIFEST).read_text())["files"]:
+        assert digest(one / name) == digest(other / name)
+    assert not (other / "work").exists()
+
+
+def test_killed_at_random_moments_the_store_is_the_same(whole: Path, tmp_path: Path) -> None:
     folder, draw = tmp_path / "killed", random.Random(0)
-    journal = folder / "work" / "asked.jsonl"
-    asked = 0
-    for _ in range(4):
+    for _ in range(3):
         process = start(folder)
-        wanted = asked + draw.randint(100, 500)
-        while process.poll() is None and _lines(journal) < wanted:
-            time.sleep(0.005)
+        while process.poll() is None and not (folder / "work").exists():
+            time.sleep(0.01)
+        time.sleep(draw.uniform(0, 1.5))
         process.send_signal(signal.SIGKILL)
         process.wait()
-        assert not (folder / MANIFEST).exists()
-        assert _lines(journal) >= asked, "what was asked is kept"
-        asked = _lines(journal)
-        keys = [json.loads(line)["key"] for line in _whole_lines(journal)]
-        assert len(keys) == len(set(keys))
     assert start(folder).wait(300) == 0
-    assert (folder / MANIFEST).read_bytes() == (whole / MANIFEST).read_bytes()
-    for name in json.loads((whole / MANIFEST).read_text())["files"]:
-        assert digest(folder / name) == digest(whole / name)
-    assert not (folder / "work").exists()
+    same_store(whole, folder)
 
 
-def _lines(path: Path) -> int:
-    return len(_whole_lines(path))
+def test_parts_side_by_side_make_the_store_of_one_process(whole: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "parts"
+    processes = [start(folder, f"part={part}", "parts=3") for part in range(3)]
+    assert [process.wait(300) for process in processes] == [0, 0, 0]
+    same_store(whole, folder)
+    assert not list(folder.glob(".part-*"))
 
 
-def _whole_lines(path: Path) -> list[bytes]:
-    content = path.read_bytes() if path.exists() else b""
-    return content.split(b"\n")[:-1]
+def test_a_part_cannot_be_made_twice_at_once(in_folder: Path) -> None:
+    from fullcontext.store import locked
+
+    words = [*WORDS, "data.store=store", "part=1", "parts=2"]
+    with locked(Path("store/.part-1-of-2"), "busy"), pytest.raises(ConfigError, match="part 1"):
+        make(*words)
+    with locked(Path("store/.lock"), "busy"), pytest.raises(ConfigError, match="as a whole"):
+        make(*words)
 
 
 def test_a_finished_store_is_left_alone(whole: Path) -> None:

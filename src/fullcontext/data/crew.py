@@ -38,8 +38,7 @@ class Crew:
         config = self.config
         meter = self.meters[group] = Meter(settings, group, config.parts)
         model = llm.load(settings, group, meter)
-        part = f"{group}-{config.part}-of-{config.parts}"
-        remembered = Remembered(model, Path(config.answers), part, meter)
+        remembered = Remembered(model, Path(config.answers), str(config.part), meter)
         self._models.append(remembered)
         return remembered
 

@@ -11,6 +11,9 @@ from fullcontext.records import Document
 REWRITES = 1
 """Times another reply is asked for where one cannot be used; greedy models would repeat it."""
 
+_SHORT = 100
+"""Added to the seed for short contexts: they are shown what integration is shown."""
+
 
 class Prompted:
     """See the module. Refused and unusable replies are reasons; the caller counts them."""
@@ -37,7 +40,10 @@ class Prompted:
             try:
                 completion = await self.model.complete(self._request(asking, attempt))
             except Refused as error:
-                return f"refused ({error})"
+                fault = f"refused ({error})"
+                if error.tokens_out:
+                    continue  # it did reply, though unusably: another reply may do
+                return fault
             except Unanswered as error:
                 return f"{filters.NO_REPLY} ({error})"
             reply = self._read(asking, completion.text, completion.finish)
@@ -63,6 +69,6 @@ class Prompted:
         return Request(
             messages=(Message("user", prompts.prompt(asking)),),
             sampling=self.sampling,
-            seed=attempt,
+            seed=attempt + (_SHORT if asking.kind == "short_context" else 0),
             schema=prompts.schema(asking),
         )
