@@ -1,5 +1,6 @@
 """Who writes and judges in one process: models, their memory of replies, what they cost."""
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,9 @@ from fullcontext.data.questions import Outcome
 from fullcontext.data.writers import Asking, Writer
 from fullcontext.data.writers.load import load
 
+_TALKATIVE = ("httpx", "httpx2", "openai")
+"""Loggers that say a line a request."""
+
 
 class Crew:
     """The writer and the filters of a config, ready to ask."""
@@ -18,6 +22,8 @@ class Crew:
     def __init__(self, config: SynthesizeConfig, specials: tuple[str, ...]) -> None:
         from fullcontext.llm.meter import Meter
 
+        for name in _TALKATIVE:
+            logging.getLogger(name).setLevel(logging.WARNING)
         self.config = config
         self.meters: dict[str, Meter] = {}
         self._models: list[llm.Model] = []
