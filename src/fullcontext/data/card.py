@@ -81,8 +81,9 @@ def _lengths(parts: list[np.ndarray[Any, Any]]) -> dict[str, Any]:
     values = np.concatenate(parts) if parts else np.zeros(0, int)
     if not len(values):
         return {"count": 0, "sum": 0}
-    top = int(np.percentile(values, 99)) + 1
-    edges = np.unique(np.linspace(values.min(), max(top, values.min() + 1), _BINS + 1).astype(int))
+    least, top = int(values.min()), int(np.percentile(values, 99)) + 1
+    step = max(1, -(-(top - least) // _BINS))
+    edges = np.arange(least, max(top, least + 1) + step, step)
     counts, _ = np.histogram(np.minimum(values, edges[-1]), edges)
     return {
         "count": len(values),

@@ -1,0 +1,6 @@
+def export(*a):
+    pass
+
+
+def load(*a):
+    pass
