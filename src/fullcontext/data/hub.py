@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 from urllib.request import getproxies
 
 from fullcontext.compose import ConfigError
@@ -55,11 +54,16 @@ def _unreadable(error: Exception, path: str, key: str, instead: str, done: int) 
     )
 
 
-def parts(path: str, config: str | None, split: str | None) -> Iterator[tuple[str | None, str]]:
+def parts(
+    path: str, config: str | None, split: str | None, key: str
+) -> Iterator[tuple[str | None, str]]:
     """Config and split of everything that a data set has of what was asked for; None is all."""
     import datasets
 
-    configs: list[Any] = [config] if config else datasets.get_dataset_config_names(path)
-    for each in configs:
-        splits = [split] if split else datasets.get_dataset_split_names(path, each)
-        yield from ((each, name) for name in splits)
+    try:
+        configs = [config] if config else datasets.get_dataset_config_names(path)
+        for each in configs:
+            splits = [split] if split else datasets.get_dataset_split_names(path, each)
+            yield from ((each, name) for name in splits)
+    except Exception as error:  # as above
+        raise _unreadable(error, path, key, "files on this machine", 0) from error
