@@ -111,27 +111,6 @@ def test_key_value_data_needs_no_store() -> None:
         make("data=key_value", "model=tiny")
 
 
-def test_text_jsonl_and_parquet_give_the_same_documents(in_folder: Path) -> None:
-    from collections import Counter
-
-    import pandas
-
-    from fullcontext.config import FilesCorpus
-    from fullcontext.data import corpus
-
-    texts = ["First text.\n\nMore.", "Zweiter Text – mit Umlauten: äöü.", "", "bin\x00ary"]
-    folder = in_folder / "files"
-    folder.mkdir()
-    (folder / "a.txt").write_text(texts[0])
-    (folder / "b.jsonl").write_text("".join(json.dumps({"text": t}) + "\n" for t in texts))
-    pandas.DataFrame({"text": texts}).to_parquet(folder / "c.parquet")
-    skipped: Counter[str] = Counter()
-    found = list(corpus.read(FilesCorpus(path=str(folder)), 0, skipped))
-    assert [d.text for d in found] == [texts[0], *texts[:2], *texts[:2]]
-    assert [d.id for d in found][:2] == ["a.txt", "b.jsonl:1"]
-    assert skipped == {"empty document": 2, "not text": 2}
-
-
 def lines(folder: Path, name: str, ids: list[str]) -> None:
     text = "\n".join(
         f"The year {1800 + i} had {i + 11} storms over the old harbour of Gdynia."

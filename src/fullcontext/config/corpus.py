@@ -38,18 +38,18 @@ class SotuCorpus(CorpusConfig):
 
 @dataclass(kw_only=True)
 class FilesCorpus(CorpusConfig):
-    """A file or a folder of .txt, .md, .jsonl (also .gz, .zst) and .parquet files."""
+    """A file or a folder of .txt, .md and .jsonl (all also .gz, .zst) and .parquet files."""
 
     name: str = "files"
     path: str
     """The file or folder."""
     text_field: str = "text"
-    """Field (jsonl) or column (parquet) that holds the text."""
+    """Field (jsonl) or column (parquet) that holds the text; `a.b` is field b of field a."""
     id_field: str | None = None
     """Field or column that identifies a document; null numbers them per file."""
     source_field: str | None = None
     """Field or column that says where a document is from (a URL counts by its host), for
-    `data.filler=same_source` and the accounts; null takes the file."""
+    `data.filler=same_source` and the accounts; null takes the file, of a .txt or .md its folder."""
 
 
 @dataclass(kw_only=True)
@@ -92,7 +92,8 @@ class ChatInstructions(InstructionsConfig):
 
     name: str = "chat"
     path: str
-    """Repository, e.g. Open-Orca/OpenOrca, or a file or folder of .jsonl or .parquet."""
+    """Repository, e.g. Open-Orca/OpenOrca, a folder in its format (with a README.md), or a file or
+    folder of .jsonl (also .gz, .zst) and .parquet."""
     config: str | None = None
     split: str = "train"
     messages_field: str | None = "messages"
@@ -104,6 +105,9 @@ class ChatInstructions(InstructionsConfig):
     licence: str = "unknown"
     max_words: int = 1500
     """An instruction with its response of more words is left out and counted."""
+    max_records: int | None = None
+    """Draws from so many first records; null reads all, so that every record may be drawn."""
 
     def __post_init__(self) -> None:
         check.within("instructions.max_words", self.max_words, 1)
+        check.within("instructions.max_records", self.max_records, 1)

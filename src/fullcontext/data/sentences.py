@@ -4,7 +4,10 @@ import re
 
 _ABBREVIATIONS = ("Mr", "Mrs", "Ms", "Dr", "St", "No", "Gen", "Messrs", "Hon", "Rev", "Col", "Capt")
 _NOT_AFTER = "".join(rf"(?<!\b{word}\.)" for word in _ABBREVIATIONS) + r"(?<![ .(][A-Z]\.)"
-_END = re.compile(_NOT_AFTER + r"(?<=[.!?])[\"”’)]?\s+(?=[\"“‘(]?[A-Z])")
+# The punctuation comes first: what cannot end a sentence is passed over at a glance.
+_END = re.compile(r"[.!?]" + _NOT_AFTER + r"[\"”’)]?\s+(?=[\"“‘(]?[A-Z])")
+
+_MARKS = re.compile(r"[\"“”()\[\]{}|_*\n]")
 
 
 def split(paragraph: str) -> list[str]:
@@ -21,5 +24,5 @@ def is_plain(sentence: str, least: int = 10, most: int = 45) -> bool:
         least <= len(words) <= most
         and sentence[0].isupper()
         and sentence.endswith(".")
-        and not re.search(r"[\"“”()\[\]{}|_*\n]", sentence)
+        and not _MARKS.search(sentence)
     )

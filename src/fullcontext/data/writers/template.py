@@ -8,7 +8,6 @@ words of the evidence: unlike the paper's, they are not paraphrased.
 import calendar
 import hashlib
 import re
-from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import pairwise
@@ -18,6 +17,7 @@ import numpy as np
 from fullcontext.data import sentences
 from fullcontext.data.segments import paragraphs
 from fullcontext.data.writers import Asking, Reply
+from fullcontext.data.writers.quoted import Quoted
 from fullcontext.randomness import rng
 from fullcontext.records import Document, Segment
 
@@ -25,8 +25,9 @@ GAP = "____"
 _MONTHS = frozenset(calendar.month_name[1:])
 _NUMBER = re.compile(r"(?<![\w$.,-])\$?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?![\w'’-]|[.,]\d)")
 _NAME = re.compile(
-    r"(?<=[a-z,;] )[A-Z][a-z]{2,}(?: (?:of |and )?[A-Z][a-z]{2,})*(?=[ ,;.])(?!\. [a-z])"
+    r"[A-Z](?<=[a-z,;] [A-Z])[a-z]{2,}(?: (?:of |and )?[A-Z][a-z]{2,})*(?=[ ,;.])(?!\. [a-z])"
 )
+_DIGIT = re.compile(r"\d")
 _UNIT = re.compile(r" (?:hundred|thousand|million|billion|trillion|per ?cent)\b")
 _COMMON = frozenset(
     [
@@ -79,21 +80,18 @@ class Detail:
 class Template:
     """See the module."""
 
-    version = "template-2"
+    version = "template-3"
     concurrency = 1
 
     def __init__(self) -> None:
-        self._seen: Counter[int] = Counter()
+        self._quoted = Quoted()
 
     def prepare(self, documents: Iterable[Document]) -> None:
         """Counts every quotation that a question could hold."""
         for document in documents:
             for paragraph in paragraphs(document.text):
                 for sentence in sentences.split(paragraph):
-                    self._seen.update(_mark(quote) for quote in _quotations(sentence))
-
-    def _unique(self, quote: str) -> bool:
-        return self._seen[_mark(quote)] <= 1
+                    self._quoted.add(_quotations(sentence))
 
     async def reply(self, asking: Asking, seed: int) -> Reply | str:
         """`ask`, as every writer is called."""
@@ -143,7 +141,7 @@ class Template:
         found = [
             s
             for s in _sentences(segment)
-            if len(s.split()) >= _OPENING + 6 and self._unique(_opening(s))
+            if len(s.split()) >= _OPENING + 6 and self._quoted.once(_opening(s))
         ]
         if not found:
             return None
@@ -158,7 +156,7 @@ class Template:
             for first, second in pairwise(lines):
                 if sentences.is_plain(first, most=30) and sentences.is_plain(second, 5, 30):
                     found.append((first, second))
-        found = [pair for pair in found if self._unique(pair[0])]
+        found = [pair for pair in found if self._quoted.once(pair[0])]
         if not found:
             return None
         first, second = found[int(draw.integers(len(found)))]
@@ -202,7 +200,7 @@ class Template:
             detail
             for sentence in _sentences(segment)
             for detail in _details_of(sentence)
-            if self._unique(detail.gapped)
+            if self._quoted.once(detail.gapped)
         ]
 
 
@@ -223,7 +221,8 @@ def _sentences(segment: Segment) -> list[str]:
 
 def _details_of(sentence: str) -> list[Detail]:
     found = []
-    for match in (*_NUMBER.finditer(sentence), *_NAME.finditer(sentence)):
+    numbers = _NUMBER.finditer(sentence) if _DIGIT.search(sentence) else ()
+    for match in (*numbers, *_NAME.finditer(sentence)):
         answer = match.group()
         is_name = answer[0].isupper()
         if sentence.count(answer) > 1 or (is_name and _is_common(answer)):
@@ -288,9 +287,5 @@ def _compare(a: Detail, b: Detail) -> tuple[str, str]:
     return f"{statements} Which missing sum is larger, and what is it?", larger
 
 
-def _mark(quote: str) -> int:
-    return int.from_bytes(hashlib.blake2b(quote.encode(), digest_size=8).digest())
-
-
 def _numbers(key: list[str]) -> list[int]:
-    return [_mark("\n".join(key))]
+    return [int.from_bytes(hashlib.blake2b("\n".join(key).encode(), digest_size=8).digest())]

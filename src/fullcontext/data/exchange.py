@@ -1,6 +1,0 @@
-def export(*a):
-    pass
-
-
-def load(*a):
-    pass

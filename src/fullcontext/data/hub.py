@@ -1,0 +1,69 @@
+"""Records of a data set of the Hugging Face hub, or of a folder in its format, streamed."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.request import getproxies
+
+from fullcontext.compose import ConfigError
+from fullcontext.data.files import Record
+from fullcontext.model import hub
+
+
+def records(path: str, config: str | None, split: str, key: str, instead: str) -> Iterator[Record]:
+    """The records in the order of the data set; what is read stays in no cache.
+
+    `key` is the group of settings that names the data set, `instead` what to do without a network.
+    Raises ConfigError if it cannot be reached, has no such config or split (saying which there
+    are), or breaks off.
+    """
+    import datasets
+
+    refuse_unreachable(path, key, instead)
+    done = 0
+    try:
+        for record in datasets.load_dataset(path, config, split=split, streaming=True):
+            yield record
+            done += 1
+    except Exception as error:  # datasets raises many kinds for few things; all end here
+        raise _unreadable(error, path, key, instead, done) from error
+
+
+def refuse_unreachable(path: str, key: str, instead: str) -> None:
+    """Raises ConfigError at once where the hub's client would try for a minute."""
+    if not is_folder(path) and not hub.answers() and not getproxies():
+        raise ConfigError(
+            f"{key}.path={path!r} is no folder here, and the hub does not answer; connect to it, or"
+            f" use {instead}"
+        )
+
+
+def is_folder(path: str) -> bool:
+    """Whether a data set lies on this machine."""
+    return Path(path).expanduser().is_dir()
+
+
+def _unreadable(error: Exception, path: str, key: str, instead: str, done: int) -> ConfigError:
+    said = " ".join(str(error).split())[:400]
+    if isinstance(error, ValueError) and "onfig" in said and "vailable" in said:
+        return ConfigError(f"{key}.path={path!r}: {said}; set {key}.config to one of them")
+    if isinstance(error, ValueError) and "vailable splits" in said:
+        return ConfigError(f"{key}.path={path!r}: {said}; set {key}.split to one of them")
+    return ConfigError(
+        f"{key}.path={path!r} cannot be read after {done:,} records ({type(error).__name__}:"
+        f" {said}); connect to the hub or mend the files, or use {instead}"
+    )
+
+
+def parts(
+    path: str, config: str | None, split: str | None, key: str
+) -> Iterator[tuple[str | None, str]]:
+    """Config and split of everything that a data set has of what was asked for; None is all."""
+    import datasets
+
+    try:
+        configs = [config] if config else datasets.get_dataset_config_names(path)
+        for each in configs:
+            splits = [split] if split else datasets.get_dataset_split_names(path, each)
+            yield from ((each, name) for name in splits)
+    except Exception as error:  # as above
+        raise _unreadable(error, path, key, "files on this machine", 0) from error
