@@ -159,6 +159,14 @@ def text(content: dict[str, Any]) -> str:
         lines.append(f"| {name} | {filter['checked']:,} | {filter['dropped']:,} |")
     lines += ["", "| dropped or passed over | count |", "|---|--:|"]
     lines += [f"| {reason} | {count:,} |" for reason, count in content["dropped"].items()]
+    sets = content["evaluation_sets"]
+    if sets:
+        lines += [
+            "",
+            f"Held against {', '.join(f'`{name}`' for name in sets['sets'])}:"
+            f" {sets['different']:,} runs of {sets['words']} words;"
+            f" {sets['strings_too_short']:,} strings were too short to match.",
+        ]
     if content["contaminated"]:
         lines += ["", "Documents left out because they share words with an evaluation set:", ""]
         lines += [

@@ -90,7 +90,20 @@ def _counts(maker: "Maker", tally: Tally) -> dict[str, Any]:
             for name in sorted(tally.checked)
         },
         "dropped": dict(sorted((maker.dropped + tally.dropped).items())),
+        "evaluation_sets": _evaluation_sets(maker),
         "contaminated": maker.contaminated[:_LISTED],
+    }
+
+
+def _evaluation_sets(maker: "Maker") -> dict[str, Any] | None:
+    """What the corpus was held against; strings below n words can match nothing."""
+    if maker.index is None:
+        return None
+    return {
+        "sets": maker.config.filters.decontaminate,
+        "words": maker.index.n,
+        "different": maker.index.size,
+        "strings_too_short": maker.index.too_short,
     }
 
 

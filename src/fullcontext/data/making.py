@@ -147,10 +147,11 @@ class Maker:
         wanted = self.config.data.examples.get("instruction", 0)
         if not isinstance(settings, ChatInstructions) or not wanted:
             return Counter()
+        drawn = wanted + wanted // 10 + 100  # some will be duplicates or contaminated
         skipped: Counter[str] = Counter()
         taken: list[Question] = []
         count = number = 0
-        for question in instructions.read(settings, self.config.seed, 2 * wanted, skipped):
+        for question in instructions.read(settings, self.config.seed, drawn, skipped):
             if not self._is_welcome(walk, question, skipped):
                 continue
             taken.append(question)
@@ -166,17 +167,17 @@ class Maker:
             self._write_questions(name, taken, lambda _: -1)
             number += 1
         self.instruction_shards = number
-        self.dropped.update({f"instruction: {reason}": n for reason, n in skipped.items()})
+        self.dropped.update(skipped)
         return Counter(instruction=count)
 
     def _is_welcome(self, walk: Walk, question: Question, skipped: Counter[str]) -> bool:
         text = f"{question.question}\n{question.answer}"
         if self.index and self.index.overlap(text):
-            skipped["shares words with an evaluation set"] += 1
+            skipped["instruction: shares words with an evaluation set"] += 1
         elif any(special in text for special in self.encoder.specials):
-            skipped["question or answer holds a special token"] += 1
+            skipped["instruction: question or answer holds a special token"] += 1
         elif walk.seen and (reason := walk.seen.known(question.question, question.answer)):
-            skipped[reason] += 1
+            skipped[f"instruction: {reason}"] += 1
         else:
             return True
         return False
