@@ -57,13 +57,14 @@ def test_a_good_reply_arrives_with_its_tokens() -> None:
         (Trickle(5.0), "time-out"),
         (Cut(), "cut body"),
         (Raw(b"<html>busy</html>"), "not JSON"),
+        (Raw(b"[" * 50_000), "not JSON"),
         (Raw(b"[1]"), "no choices"),
         (Raw(b'{"choices": []}'), "no choices"),
         (Raw(b'{"choices": [{"message": null}]}'), "no choices"),
         (Raw(b'{"choices": [{"message": {"content": 3}}]}'), "no choices"),
         (Raw(b'{"error": {"message": "overloaded"}}'), "no choices"),
     ],
-    ids=repr,
+    ids=lambda value: repr(value)[:60],
 )
 def test_what_may_pass_is_tried_again_and_counted(fault: Behaviour, reason: str) -> None:
     with FaultServer(lambda request, count: fault if count < 2 else Good()) as server:
@@ -121,6 +122,21 @@ def test_a_cut_reply_and_an_empty_one_are_replies() -> None:
     assert meter.notes == {"replies cut at max_new_tokens": 1}
     # Without usage the bounds count: 1 byte // 2 + 2 x 16 of markup, 1 byte of reply.
     assert (replies[3].tokens_in, replies[3].tokens_out) == (32, 1)
+
+
+@pytest.mark.parametrize(
+    ("body", "text", "tokens"),
+    [
+        ('{"content": "a \\ud800 b"}', "a ? b", "{}"),
+        ('{"content": [{"type": "text", "text": "a"}, {"type": "x"}]}', "a", "[]"),
+        ('{"content": "a"}', "a", '{"prompt_tokens": -5, "completion_tokens": "many"}'),
+    ],
+)
+def test_odd_replies_are_made_fit_for_files_and_budgets(body: str, text: str, tokens: str) -> None:
+    raw = f'{{"choices": [{{"message": {body}}}], "usage": {tokens}}}'.encode()
+    with FaultServer(lambda request, count: Raw(raw)) as server:
+        replies, _ = ask(config(server.url), "a")
+    assert replies == [Completion(text, 32, len(text), "stop")]
 
 
 @pytest.mark.parametrize("code", [401, 403, 404])

@@ -23,7 +23,7 @@ def bound(request: Request) -> tuple[int, int]:
     texts = [message.content for message in request.messages]
     if request.schema is not None:
         texts.append(json.dumps(request.schema))
-    size = sum(len(text.encode()) for text in texts)
+    size = sum(len(text.encode(errors="replace")) for text in texts)
     prompt = size // BYTES_PER_TOKEN + MESSAGE_TOKENS * (len(texts) + 1)
     return prompt, request.sampling.max_new_tokens
 
