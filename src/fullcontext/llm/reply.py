@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeGuard
 
 from fullcontext.llm import Completion, Refused, Request
 from fullcontext.llm.body import longest_text
@@ -69,5 +69,5 @@ def _usage(body: dict[str, Any], request: Request, text: str) -> tuple[int, int]
     )
 
 
-def _is_count(value: Any) -> bool:
+def _is_count(value: Any) -> TypeGuard[int]:
     return isinstance(value, int) and value >= 0
