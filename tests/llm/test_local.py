@@ -195,13 +195,19 @@ def test_the_event_loop_lives_while_the_model_works(
     assert asyncio.run(main()) > 10
 
 
+def fail(error: Exception) -> None:
+    raise error
+
+
 def test_an_error_of_the_model_reaches_who_asked(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = local(folder)
     forward = model._model.forward
-    monkeypatch.setattr(model._model, "forward", lambda **_: (_ for _ in ()).throw(MemoryError()))
-    assert [type(each) for each in complete(model, *map(request, TEXTS))] == [MemoryError] * 4
+    for error, wanted in ((KeyError("x"), "x"), (torch.OutOfMemoryError(), "batch_size=4")):
+        monkeypatch.setattr(model._model, "forward", lambda error=error, **_: fail(error))
+        said = complete(model, *map(request, TEXTS))
+        assert [wanted in str(each) for each in said] == [True] * 4
     monkeypatch.setattr(model._model, "forward", forward)
     assert isinstance(complete(model, request("k1"))[0], Completion)
 

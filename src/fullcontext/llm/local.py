@@ -36,6 +36,7 @@ class Local:
 
     def __init__(self, config: LocalConfig, group: str, meter: Meter) -> None:
         self._config = config
+        self._group = group
         self._meter = meter
         self._model, self._tokenizer, self.name = _loaded(config, group)
         self._ends = _ends(self._model, self._tokenizer)
@@ -123,11 +124,21 @@ class Local:
             except Exception as error:
                 for _, _, reply in batch:
                     if not reply.done():
-                        reply.set_exception(error)
+                        reply.set_exception(self._explained(error))
                 continue
             for (_, prompt, reply), ids in zip(batch, replies, strict=True):
                 if not reply.done():
                     reply.set_result(self._completion(prompt, ids))
+
+    def _explained(self, error: Exception) -> Exception:
+        if not isinstance(error, torch.OutOfMemoryError):
+            return error
+        size = self._config.batch_size
+        return ConfigError(
+            f"{self._group}.batch_size={size} takes more memory than {self._model.device} has;"
+            f" lower it ({self._group}.batch_size={max(1, size // 2)}) and run the same command"
+            " again: what was replied is kept"
+        )
 
     def _completion(self, prompt: Prompt, ids: list[int]) -> Completion:
         has_ended = ids[-1] in self._ends

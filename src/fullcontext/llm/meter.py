@@ -48,7 +48,9 @@ class Meter:
         self.share = share
         self.kept: Path | None = None
         """Where replies are kept, for messages; set by the cache."""
-        self.requests = self.replies = self.hits = self.refusals = 0
+        self.requests = 0
+        """Tries: what was negotiated or tried again counts each time."""
+        self.replies = self.hits = self.refusals = 0
         self.tokens_in = self.tokens_out = 0
         self.lost = 0
         """Tokens that may have been billed for replies which did not arrive whole, at most."""

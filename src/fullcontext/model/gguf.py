@@ -51,7 +51,9 @@ def convert(gguf: Path, out: Path) -> None:
         raise ConfigError(f"{out} is there already; delete it or choose another folder")
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()
     given = {"gguf_file": gguf.name}
     try:
         model = AutoModelForCausalLM.from_pretrained(gguf.parent, dtype=torch.float32, **given)
