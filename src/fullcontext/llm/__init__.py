@@ -91,6 +91,13 @@ class Model(Protocol):
         """Lets go of connections, threads and files."""
 
 
+class Scorer(Protocol):
+    """Says how likely an answer is; only weights in this process can."""
+
+    async def answer_nll(self, messages: tuple[Message, ...], answer: str) -> float:
+        """Mean negative log-likelihood of an answer as the reply to messages, nats a token."""
+
+
 def load(config: EndpointConfig | LocalConfig, group: str, meter: "Meter") -> Model:
     """The model of a writer or judge; `group` is the name of its settings in messages.
 

@@ -9,17 +9,18 @@ In memory there are 20 bytes a reply; texts are read from disk.
 
 import asyncio
 import fcntl
+import hashlib
 import json
 import os
 import re
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, Any, NamedTuple, cast
 
 import numpy as np
 
 from fullcontext.compose import ConfigError
-from fullcontext.llm import Completion, Model, Refused, Request
+from fullcontext.llm import Completion, Message, Model, Refused, Request, Scorer
 from fullcontext.llm.meter import Meter
 from fullcontext.store import fingerprint
 
@@ -112,6 +113,17 @@ class Remembered:
                 return completion
             # Who asked was cancelled; now it is our turn.
 
+    async def answer_nll(self, messages: tuple[Message, ...], answer: str) -> float:
+        """Likewise for a model that is a llm.Scorer, the model in this process (llm/local.py)."""
+        asked = [self.name, [[one.role, one.content] for one in messages], answer]
+        key = hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:32]
+        if (record := self._find(key)) is not None:
+            self._meter.hits += 1
+            return float(record["nll"])
+        nll = await cast(Scorer, self._model).answer_nll(messages, answer)
+        self._keep(key, 0, 0, {"nll": nll})
+        return nll
+
     async def _ask(self, key: str, request: Request) -> Completion:
         flying = self._asked[key] = asyncio.get_running_loop().create_future()
         try:
@@ -135,7 +147,7 @@ class Remembered:
             if not flying.done():
                 flying.set_result(None)
 
-    def _keep(self, key: str, tokens_in: int, tokens_out: int, rest: dict[str, str]) -> None:
+    def _keep(self, key: str, tokens_in: int, tokens_out: int, rest: dict[str, Any]) -> None:
         """Appends a record; in the kernel's hands when this returns, so a kill loses nothing."""
         record = {"key": key, "tokens_in": tokens_in, "tokens_out": tokens_out}
         # ASCII, so that lone surrogates and odd line ends of a reply cannot break the line.

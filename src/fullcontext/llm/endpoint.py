@@ -39,6 +39,7 @@ class _Malformed(Exception):
 class Endpoint:
     """Completes through HTTP, so many requests at once, so many tries each.
 
+    It belongs to the event loop of its first request.
     Raises ConfigError if the key is missing; from `complete`, if key, address or model are wrong,
     the budget is used up, or the endpoint is dead.
     """

@@ -23,7 +23,7 @@ def bound(request: Request) -> tuple[int, int]:
     texts = [message.content for message in request.messages]
     if request.schema is not None:
         texts.append(json.dumps(request.schema))
-    size = sum(len(text.encode()) for text in texts)
+    size = sum(len(text.encode(errors="replace")) for text in texts)
     prompt = size // BYTES_PER_TOKEN + MESSAGE_TOKENS * (len(texts) + 1)
     return prompt, request.sampling.max_new_tokens
 
@@ -48,7 +48,9 @@ class Meter:
         self.share = share
         self.kept: Path | None = None
         """Where replies are kept, for messages; set by the cache."""
-        self.requests = self.replies = self.hits = self.refusals = 0
+        self.requests = 0
+        """Tries: what was negotiated or tried again counts each time."""
+        self.replies = self.hits = self.refusals = 0
         self.tokens_in = self.tokens_out = 0
         self.lost = 0
         """Tokens that may have been billed for replies which did not arrive whole, at most."""

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeGuard
 
 from fullcontext.llm import Completion, Refused, Request
 from fullcontext.llm.body import longest_text
@@ -27,15 +27,15 @@ def read(content: bytes, request: Request, redacted: Callable[[str], str]) -> Co
     """
     try:
         body = json.loads(content)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise Failed("not JSON", lost=True) from None
     try:
         choice = body["choices"][0]
         message = choice["message"]
         text = _text(message.get("content"))
+        tokens = _usage(body, request, text)
     except (KeyError, IndexError, TypeError, AttributeError):
         raise Failed("no choices", lost=True) from None
-    tokens = _usage(body, request, text)
     finish = str(choice.get("finish_reason") or "stop")
     if finish == "content_filter":
         raise Refused("content filter", *tokens)
@@ -47,12 +47,15 @@ def read(content: bytes, request: Request, redacted: Callable[[str], str]) -> Co
 
 
 def _text(content: Any) -> str:
-    """The text of a message: a string, nothing, or a list of parts. Raises TypeError."""
+    """The text of a message: a string, nothing, or a list of parts. Raises TypeError.
+
+    JSON can hold halves of characters, which no file takes; they become question marks.
+    """
     if content is None:
         return ""
-    if isinstance(content, str):
-        return content
-    return "".join(part.get("text") or "" for part in content)
+    if not isinstance(content, str):
+        content = "".join(part.get("text") or "" for part in content)
+    return str(content.encode(errors="replace").decode())
 
 
 def _usage(body: dict[str, Any], request: Request, text: str) -> tuple[int, int]:
@@ -61,6 +64,10 @@ def _usage(body: dict[str, Any], request: Request, text: str) -> tuple[int, int]
     most_in, most_out = bound(request)
     tokens_in, tokens_out = usage.get("prompt_tokens"), usage.get("completion_tokens")
     return (
-        tokens_in if isinstance(tokens_in, int) else most_in,
-        tokens_out if isinstance(tokens_out, int) else min(most_out, len(text.encode())),
+        tokens_in if _is_count(tokens_in) else most_in,
+        tokens_out if _is_count(tokens_out) else min(most_out, len(text.encode())),
     )
+
+
+def _is_count(value: Any) -> TypeGuard[int]:
+    return isinstance(value, int) and value >= 0

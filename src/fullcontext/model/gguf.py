@@ -51,15 +51,17 @@ def convert(gguf: Path, out: Path) -> None:
         raise ConfigError(f"{out} is there already; delete it or choose another folder")
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()
     given = {"gguf_file": gguf.name}
     try:
         model = AutoModelForCausalLM.from_pretrained(gguf.parent, dtype=torch.float32, **given)
         tokenizer = AutoTokenizer.from_pretrained(gguf.parent, **given)
     except (ImportError, OSError, ValueError) as error:
         raise ConfigError(
-            f"{gguf} cannot be read ({str(error).splitlines()[0]}); pip install 'fullcontext[dev]'"
-            " has what it takes (gguf)"
+            f"{gguf} cannot be read ({str(error).splitlines()[0]}); it takes the package"
+            " gguf (pip install gguf)"
         ) from error
     # It is plain fp32 now, but transformers refuses to save what it thinks is quantised.
     model.hf_quantizer = None
