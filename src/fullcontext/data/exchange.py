@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import pyarrow.parquet as pq
 
 from fullcontext.compose import ConfigError
 from fullcontext.data import hub, manifest
-from fullcontext.store import MANIFEST, digest, read_table, sync_folder, write_aside, write_table
+from fullcontext.store import MANIFEST, digest, read_table, sync_folder, write_aside
 
 README = "README.md"
 SHARDS = "shards.json"
@@ -141,16 +140,28 @@ def load(source: str, folder: Path) -> None:
 def _load_noun(
     source: str, noun: str, rows: dict[str, int], folder: Path, content: dict[str, Any]
 ) -> None:
-    records = hub.records(source, noun, "train", "load", "an exported folder")
+    tables = hub.tables(source, noun, "train", "load", "an exported folder")
+    waiting = SCHEMAS[noun].empty_table()
     for name, count in rows.items():
-        shard = list(islice(records, count))
-        write_table(folder / name, shard, SCHEMAS[noun])
+        while len(waiting) < count and (more := next(tables, None)) is not None:
+            waiting = pa.concat_tables([waiting, more.cast(SCHEMAS[noun])])
+        write_aside(folder / name, _arrow(waiting.slice(0, count)))
         if not _is_whole(folder / name, content):
             raise ConfigError(
-                f"{name} from {source} differs from the original ({len(shard)} rows of {count}):"
-                " either the data set was changed, or this pyarrow writes other bytes than the one"
-                " it was made with; fetch it again, or use the version in its constraints"
+                f"{name} from {source} differs from the original ({min(len(waiting), count)} rows"
+                f" of {count}): either the data set was changed, or this pyarrow writes other bytes"
+                " than the one it was made with; fetch it again, or use the version in its"
+                " constraints"
             )
+        waiting = waiting.slice(count)
+
+
+def _arrow(table: pa.Table) -> bytes:
+    """The bytes that `store.write_table` writes for these rows."""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table.combine_chunks())
+    return bytes(sink.getvalue().to_pybytes())
 
 
 def _is_whole(file: Path, content: dict[str, Any]) -> bool:
