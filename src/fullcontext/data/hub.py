@@ -1,12 +1,17 @@
 """Records of a data set of the Hugging Face hub, or of a folder in its format, streamed."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any, TypeVar
 from urllib.request import getproxies
+
+import pyarrow as pa
 
 from fullcontext.compose import ConfigError
 from fullcontext.data.files import Record
 from fullcontext.model import hub
+
+T = TypeVar("T")
 
 
 def records(path: str, config: str | None, split: str, key: str, instead: str) -> Iterator[Record]:
@@ -16,13 +21,33 @@ def records(path: str, config: str | None, split: str, key: str, instead: str) -
     Raises ConfigError if it cannot be reached, has no such config or split (saying which there
     are), or breaks off.
     """
+    return _streamed(path, config, split, key, instead, iter)
+
+
+def tables(path: str, config: str | None, split: str, key: str, instead: str) -> Iterator[pa.Table]:
+    """The same as Arrow tables of a thousand rows, of which no value becomes a Python object."""
+
+    def batches(stream: Any) -> Iterator[pa.Table]:
+        return iter(stream.with_format("arrow").iter(batch_size=1000))
+
+    return _streamed(path, config, split, key, instead, batches)
+
+
+def _streamed(
+    path: str,
+    config: str | None,
+    split: str,
+    key: str,
+    instead: str,
+    opened: Callable[[Any], Iterator[T]],
+) -> Iterator[T]:
     import datasets
 
     refuse_unreachable(path, key, instead)
     done = 0
     try:
-        for record in datasets.load_dataset(path, config, split=split, streaming=True):
-            yield record
+        for item in opened(datasets.load_dataset(path, config, split=split, streaming=True)):
+            yield item
             done += 1
     except Exception as error:  # datasets raises many kinds for few things; all end here
         raise _unreadable(error, path, key, instead, done) from error
