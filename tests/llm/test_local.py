@@ -29,6 +29,20 @@ def folder(tmp_path_factory: Any) -> Path:
     return build(tmp_path_factory.mktemp("model"), seed=0)
 
 
+@pytest.fixture(scope="module")
+def absolute(tmp_path_factory: Any) -> Path:
+    """The same with learned absolute positions, which padding must not shift."""
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    folder = build(tmp_path_factory.mktemp("absolute"), seed=0)
+    settings = GPT2Config(
+        vocab_size=21, n_positions=64, n_embd=32, n_layer=2, n_head=4, initializer_range=0.5,
+        bos_token_id=1, eos_token_id=2,
+    )  # fmt: skip
+    GPT2LMHeadModel(settings).save_pretrained(folder)
+    return folder
+
+
 def build(folder: Path, seed: int) -> Path:
     from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -65,6 +79,12 @@ def request(text: str, seed: int = 0, **sampling: Any) -> Request:
     return Request((Message("user", text),), Sampling(**given), seed)
 
 
+@pytest.fixture
+def request_(request: pytest.FixtureRequest) -> pytest.FixtureRequest:
+    """pytest's own `request`, under a name that is not ours."""
+    return request
+
+
 def complete(model: Local, *requests: Request) -> list[Any]:
     async def main() -> list[Any]:
         asked = (model.complete(each) for each in requests)
@@ -84,7 +104,11 @@ def greedy(folder: Path, text: str, most: int) -> list[int]:
     return said
 
 
-def test_a_greedy_reply_is_the_same_alone_in_a_batch_and_by_hand(folder: Path) -> None:
+@pytest.mark.parametrize("positions", ["folder", "absolute"])
+def test_a_greedy_reply_is_the_same_alone_in_a_batch_and_by_hand(
+    positions: str, request_: pytest.FixtureRequest
+) -> None:
+    folder = request_.getfixturevalue(positions)
     alone = [complete(local(folder, batch_size=1), request(text))[0] for text in TEXTS]
     together = complete(local(folder, batch_size=4), *map(request, TEXTS))
     assert together == alone
