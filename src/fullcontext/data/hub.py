@@ -46,11 +46,25 @@ def _streamed(
     refuse_unreachable(path, key, instead)
     done = 0
     try:
-        for item in opened(datasets.load_dataset(path, config, split=split, streaming=True)):
+        options = _options(path, config)
+        stream = datasets.load_dataset(path, config, split=split, streaming=True, **options)
+        for item in opened(stream):
             yield item
             done += 1
     except Exception as error:  # datasets raises many kinds for few things; all end here
         raise _unreadable(error, path, key, instead, done) from error
+
+
+def _options(path: str, config: str | None) -> dict[str, Any]:
+    """Keeps Parquet files from being held in memory whole, as Arrow would to read ahead."""
+    import datasets
+    from pyarrow.dataset import ParquetFragmentScanOptions
+
+    builder = datasets.load_dataset_builder(path, config)
+    if not hasattr(builder.config, "fragment_scan_options"):
+        return {}
+    scan = ParquetFragmentScanOptions(pre_buffer=False, use_buffered_stream=True)
+    return {"fragment_scan_options": scan, "batch_size": 256}
 
 
 def refuse_unreachable(path: str, key: str, instead: str) -> None:
