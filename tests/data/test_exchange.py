@@ -179,7 +179,7 @@ def test_what_is_no_export_is_refused(tmp_path: Path) -> None:
     exchange.export(store, tmp_path / "out", CARD)
     with pytest.raises(ConfigError, match=r"store holds a finished store already"):
         exchange.load(str(tmp_path / "out"), store)
-    with pytest.raises(ConfigError, match=r"load.path='me/store' .*hub does not answer"):
+    with pytest.raises(ConfigError, match=r"load='me/store' .*hub does not answer"):
         exchange.load("me/store", tmp_path / "back")
     shutil.rmtree(tmp_path / "out" / "questions")
     with pytest.raises(ConfigError, match=r"load"):

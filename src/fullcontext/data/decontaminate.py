@@ -14,6 +14,12 @@ from fullcontext.compose import ConfigError
 from fullcontext.data import files, hub, words
 
 _KEY = "filters.decontaminate"
+_SETTING = hub.Setting(
+    path=_KEY,
+    config="CONFIG in NAME:CONFIG:SPLIT",
+    split="SPLIT in NAME:CONFIG:SPLIT",
+    instead="files or folders of the evaluation sets",
+)
 _LONGEST = 1 << 28
 """Characters of the longest evaluation text that is read; a longer one is refused."""
 _SIEVE = 4
@@ -106,9 +112,8 @@ def _texts(name: str, left_out: Counter[str]) -> Iterator[str]:
         return
     path, _, rest = name.partition(":")
     config, _, split = rest.partition(":")
-    hub.refuse_unreachable(path, _KEY, "files or folders of the evaluation sets")
-    for each, part in hub.parts(path, config or None, split or None, _KEY):
-        for record in hub.records(path, each, part, _KEY, "files or folders"):
+    for each, part in hub.parts(path, config or None, split or None, _SETTING):
+        for record in hub.records(path, each, part, _SETTING):
             yield from strings(record)
 
 

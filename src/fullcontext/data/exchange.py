@@ -15,6 +15,9 @@ from fullcontext.data import hub, manifest
 from fullcontext.store import MANIFEST, digest, read_table, sync_folder, write_aside
 
 README = "README.md"
+_SETTING = hub.Setting(
+    path="load", config="a config", split="a split", instead="the folder of an export"
+)
 SHARDS = "shards.json"
 """Of an export: rows of every shard, which the hub's reader does not tell apart."""
 
@@ -140,7 +143,7 @@ def load(source: str, folder: Path) -> None:
 def _load_noun(
     source: str, noun: str, rows: dict[str, int], folder: Path, content: dict[str, Any]
 ) -> None:
-    tables = hub.tables(source, noun, "train", "load", "an exported folder")
+    tables = hub.tables(source, noun, "train", _SETTING)
     waiting = SCHEMAS[noun].empty_table()
     for name, count in rows.items():
         while len(waiting) < count and (more := next(tables, None)) is not None:
@@ -172,7 +175,7 @@ def _origin(source: str) -> Path:
     """The folder in which manifest, shard list and card of an export lie on this machine."""
     if hub.is_folder(source):
         return Path(source).expanduser()
-    hub.refuse_unreachable(source, "load", "the folder of an export")
+    hub.refuse_unreachable(source, _SETTING)
     paths = [_fetched(source, name) for name in (MANIFEST, SHARDS, README)]
     return paths[0].parent
 

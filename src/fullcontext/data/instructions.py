@@ -14,6 +14,12 @@ from fullcontext.data import files, hub
 from fullcontext.records import Question
 
 KIND = "instruction"
+_SETTING = hub.Setting(
+    path="instructions.path",
+    config="instructions.config",
+    split="instructions.split",
+    instead="instructions=written, or instructions=chat instructions.path=FILE",
+)
 _ROLES = {
     "system": "system", "developer": "system",
     "user": "user", "human": "user", "prompter": "user",
@@ -91,8 +97,7 @@ def _question(exchange: Exchange, config: ChatInstructions) -> Question:
 def _records(config: ChatInstructions) -> Iterator[tuple[str, files.Record | None]]:
     path = Path(config.path).expanduser()
     if not path.exists() or (path / "README.md").exists():
-        instead = "instructions=written, or instructions=chat instructions.path=FILE"
-        stream = hub.records(config.path, config.config, config.split, "instructions", instead)
+        stream = hub.records(config.path, config.config, config.split, _SETTING)
         yield from ((f"record {i} of {config.path}", record) for i, record in enumerate(stream))
         return
     found = files.found(config.path, "instructions.path")
