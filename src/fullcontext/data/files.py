@@ -167,7 +167,8 @@ def _object(line: bytes, file: Path, number: int) -> Record:
         record = json.loads(line.decode("utf-8-sig", errors="replace"))
     except (json.JSONDecodeError, RecursionError) as error:
         raise ConfigError(
-            f"{file}:{number} is not JSON ({error}); correct or remove the line"
+            f"{file}:{number} is not JSON ({error}), of which a file has one object a line; correct"
+            " or remove the line"
         ) from error
     if not isinstance(record, dict):
         raise ConfigError(
