@@ -47,7 +47,7 @@ def good(request, count: int = 0) -> Good:
         "question": f"How much rye did the mill number {number} grind, {mark} asks?",
         "answer": "Brunel." if number.endswith("03") else f"The mill number {number} ground rye.",
     }
-    if "pieces" in said:
+    if "<piece 1>" in said:
         reply["pieces"] = [2, 1]
     return Good(json.dumps(reply))
 
@@ -138,7 +138,7 @@ def test_an_endpoint_with_every_fault_gives_the_store_of_a_healthy_one(
         met[said] += 1
         if met[said] == 1 and "mill number" in said:
             fault = FAULTS[len(met) % len(FAULTS)]
-            integrates = '"pieces"' in said
+            integrates = "<piece 1>" in said
             wrong_number = isinstance(fault, Good) and "99" in (fault.text or "")
             return good(request) if wrong_number and not integrates else fault
         return good(request)

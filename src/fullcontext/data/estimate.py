@@ -86,7 +86,8 @@ def _count_prompt(
 ) -> None:
     counted = sample.prompt_tokens.setdefault(asking.kind, [])
     if isinstance(config.writer, Sampling) and len(counted) < _PROMPTS:
-        ids = encoder.tokenizer(prompts.prompt(asking), add_special_tokens=False)["input_ids"]
+        said = "\n".join(message.content for message in prompts.messages(asking))
+        ids = encoder.tokenizer(said, add_special_tokens=False)["input_ids"]
         counted.append(len(ids))
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from fullcontext.config import FiltersConfig, OpenAIWriter
 from fullcontext.data.filters import Format
-from fullcontext.data.writers import Asking, Reply, prompts
+from fullcontext.data.writers import Asking, Reply, prompts, reading
 from fullcontext.data.writers.prompted import Prompted
 from fullcontext.llm import Completion, Refused, Unanswered
 from fullcontext.records import Document, Segment
@@ -52,9 +52,9 @@ def test_a_question_with_its_pieces() -> None:
     model = Replies(json.dumps(GOOD))
     assert write(model, asking("integration")) == Reply(GOOD["question"], GOOD["answer"], (0, 1))
     (request,) = model.requests
-    said = request.messages[0].content
+    said = request.messages[-1].content
     assert all(f"<piece {i + 1}>\nText {i} of d.\n</piece {i + 1}>" in said for i in range(3))
-    assert "at least two of the pieces" in said
+    assert "at least two of the pieces" in request.messages[0].content
     assert request.schema["required"] == ["question", "answer", "pieces"]
 
 
@@ -109,12 +109,23 @@ def test_half_of_the_short_contexts_integrate_and_single_segments_never_do() -> 
 
 
 @pytest.mark.parametrize("kind", ["fine_grained", "integration", "short_context", "instruction"])
+def test_the_shown_exchange_is_what_is_wanted_of_the_model(kind: str) -> None:
+    told = prompts.messages(asking(kind, 1 if kind == "fine_grained" else 2))
+    assert [message.role for message in told] == ["user", "assistant", "user"]
+    needs_pieces = prompts.names_pieces(asking(kind))
+    reply = reading.read(told[1].content, 2, names_pieces=needs_pieces)
+    assert isinstance(reply, Reply) and Format(FiltersConfig()).fault(kind, reply) is None
+    assert told[0].content.startswith(prompts.messages(asking(kind, 2, "e"))[0].content[:200])
+
+
+@pytest.mark.parametrize("kind", ["fine_grained", "integration", "short_context", "instruction"])
 def test_prompts_are_filled_whatever_the_text_holds(kind: str) -> None:
     segments = (
         Segment("d/0", "d", "d", 0, "A {count} of {need} and {text} {noun}.", None),
         Segment("d/1", "d", "d", 1, "B", None),
     )
-    said = prompts.prompt(Asking(kind, Document("d", "", "s", "l", "d"), segments))
+    told = prompts.messages(Asking(kind, Document("d", "", "s", "l", "d"), segments))
+    said = "".join(message.content for message in told)
     assert said.count("A {count} of {need} and {text} {noun}.") == 1
     rest = said.replace("A {count} of {need} and {text} {noun}.", "")
     assert not any(field in rest for field in ("{count}", "{need}", "{text}", "{noun}"))

@@ -17,7 +17,7 @@ GOOD = {"question": "Who built it?", "answer": "Ada did.", "pieces": [3, 1]}
     [
         json.dumps(GOOD),
         "Sure! Here it is:\n```json\n" + json.dumps(GOOD, indent=2) + "\n```\nAnything else?",
-        'Notes {not json} then {"Question": "Who built it?", "Answer": "Ada did.", "Evidence": "1, 3"}',
+        'Notes {not json}: {"Question": "Who built it?", "Answer": "Ada did.", "Evidence": "1, 3"}',
         json.dumps({"result": GOOD}),
         json.dumps({"items": [GOOD]}),
         json.dumps({**GOOD, "pieces": ["Piece 1", "piece 3"]}),

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from fullcontext.config import Sampling
 from fullcontext.data import filters
 from fullcontext.data.writers import Asking, Reply, prompts, reading
-from fullcontext.llm import Message, Model, Refused, Request, Unanswered
+from fullcontext.llm import Model, Refused, Request, Unanswered
 from fullcontext.records import Document
 
 REWRITES = 1
@@ -67,7 +67,7 @@ class Prompted:
 
     def _request(self, asking: Asking, attempt: int) -> Request:
         return Request(
-            messages=(Message("user", prompts.prompt(asking)),),
+            messages=prompts.messages(asking),
             sampling=self.sampling,
             seed=attempt + (_SHORT if asking.kind == "short_context" else 0),
             schema=prompts.schema(asking),

@@ -9,12 +9,13 @@ import json
 from typing import Any
 
 from fullcontext.data.writers import Asking
+from fullcontext.llm import Message
 from fullcontext.randomness import rng
 from fullcontext.store import fingerprint
 
 _RULES = """\
 Rules for the question:
-- It can be answered completely from the {noun} above, without any other knowledge.
+- It can be answered completely from the {noun}, without any other knowledge.
 - It is clear and has one right answer. It names the people, things, places and times it is about,
   so that a reader who has not just read the {noun} knows what is meant.
 - It does not mention the {noun}: no "according to the text", "in this passage", "mentioned above".
@@ -23,60 +24,112 @@ Rules for the answer:
 - It is in your own words, in one to four sentences; it does not copy whole sentences."""
 
 _ONE = (
-    "Here is a passage.\n\n<passage>\n{text}\n</passage>\n\n"
-    "Write one question about a detail that only this passage tells, and its answer. A question"
-    " that could be asked of any text is of no use.\n\n"
+    "You get a passage. Write one question about a detail that only this passage tells, and its"
+    " answer. A question that could be asked of any text is of no use.\n\n"
     + _RULES.replace("{noun}", "passage")
     + '\n\nReply with one JSON object and nothing else: {"question": "...", "answer": "..."}'
 )
 
 _SEVERAL = (
-    "Here is a text in {count} numbered pieces.\n\n{text}\n\n"
-    "Write one question {need}, and its answer.\n\n"
+    "You get a text in numbered pieces. Write one question {need}, and its answer.\n\n"
     + _RULES.replace("{noun}", "text")
-    + "\n- It names no piece by its number.\n\n"
+    + "\n- Neither question nor answer names a piece by its number.\n\n"
     "Also say which pieces the answer rests on, by number: all that are needed, and no other."
     "\n\nReply with one JSON object and nothing else:"
     ' {"question": "...", "answer": "...", "pieces": [1, 2]}'
 )
-
-_NEED = {
-    "integration": "whose answer needs facts from at least two of the pieces, brought together by"
-    " several steps of thought; no piece alone is enough to answer it",
-    "detail": "about a detail that only this text tells",
-}
+_INTEGRATION = _SEVERAL.replace(
+    "{need}",
+    "whose answer needs facts from at least two of the pieces, brought together by several steps of"
+    " thought; no piece alone is enough to answer it",
+)
+_DETAIL = _SEVERAL.replace("{need}", "about a detail that only this text tells")
 
 _INSTRUCTION = (
-    "Here is a passage, only to give you a topic.\n\n<passage>\n{text}\n</passage>\n\n"
-    "Write an instruction that somebody interested in this topic might give to an assistant, and"
-    " the assistant's response. The instruction stands on its own: it can be carried out without"
-    " the passage, from general knowledge or by writing, and does not mention the passage. The"
-    " response is helpful, correct and at most 150 words long."
+    "You get a passage, only for its topic. Write an instruction that somebody interested in this"
+    " topic might give to an assistant, and the assistant's response. The instruction stands on its"
+    " own: it can be carried out without the passage, from general knowledge or by writing, and"
+    " does not mention the passage. The response is helpful, correct and at most 150 words long."
     '\n\nReply with one JSON object and nothing else: {"question": "the instruction",'
     ' "answer": "the response"}'
 )
 
-VERSION = fingerprint([_ONE, _SEVERAL, _NEED, _INSTRUCTION])
+_FIRST = (
+    "The keeper's log of 1882 records that James Douglass rebuilt the Eddystone lighthouse, and"
+    " that the old lantern was carried to Plymouth Hoe, where visitors may climb it."
+)
+_SECOND = "It was Smeaton who had built that old tower, of granite blocks that dovetail, in 1759."
+_SHOWN: dict[str, tuple[list[str], dict[str, Any]]] = {
+    _ONE: (
+        [_FIRST],
+        {
+            "question": "Where was the old lantern of the Eddystone lighthouse taken when James"
+            " Douglass rebuilt the tower?",
+            "answer": "It was brought to Plymouth Hoe.",
+        },
+    ),
+    _INTEGRATION: (
+        [_FIRST, _SECOND],
+        {
+            "question": "How many years had Smeaton's Eddystone lighthouse stood when James"
+            " Douglass rebuilt it?",
+            "answer": "It had stood for 123 years, from 1759 to 1882.",
+            "pieces": [1, 2],
+        },
+    ),
+    _DETAIL: (
+        [_FIRST, _SECOND],
+        {
+            "question": "What was Smeaton's Eddystone lighthouse of 1759 built of?",
+            "answer": "Smeaton used interlocking blocks of granite.",
+            "pieces": [2],
+        },
+    ),
+    _INSTRUCTION: (
+        [_FIRST],
+        {
+            "question": "Explain in two sentences why lighthouses were built on remote rocks.",
+            "answer": "Rocks far from the shore wrecked ships that could not see them at night or"
+            " in fog. A light on the rock itself warned sailors early enough to keep clear of it.",
+        },
+    ),
+}
+"""An exchange that is shown before the real one. Small models copy its form; for large ones it costs
+a hundred tokens of a prefix that is always the same, which servers keep."""
+
+_NOW = "\n\nWrite one question and its answer about this by the rules above, as JSON."
+
+VERSION = fingerprint([[task, *shown] for task, shown in _SHOWN.items()] + [_NOW])
 """Changes with every word of the prompts."""
 
 
-def prompt(asking: Asking) -> str:
-    """What is said to the model; a function of the asking alone."""
-    texts = [segment.text for segment in asking.segments]
+def messages(asking: Asking) -> tuple[Message, ...]:
+    """What is said to the model; a function of the asking alone. The text comes last."""
+    task = _task(asking)
+    shown, reply = _SHOWN[task]
+    return (
+        Message("user", f"{task}\n\n{_laid_out(task, shown)}{_NOW}"),
+        Message("assistant", json.dumps(reply)),
+        Message("user", _laid_out(task, [segment.text for segment in asking.segments]) + _NOW),
+    )
+
+
+def _task(asking: Asking) -> str:
     match asking.kind:
         case "fine_grained":
-            return _ONE.replace("{text}", "\n".join(texts))
+            return _ONE
         case "instruction":
-            return _INSTRUCTION.replace("{text}", "\n".join(texts))
+            return _INSTRUCTION
+        case "integration" | "short_context":
+            return _INTEGRATION if _integrates(asking) else _DETAIL
         case kind:
-            pieces = "\n\n".join(
-                f"<piece {i}>\n{text}\n</piece {i}>" for i, text in enumerate(texts, 1)
-            )
-            need = _NEED["integration" if _integrates(asking) else "detail"]
-            if kind not in ("integration", "short_context"):
-                raise AssertionError(f"no prompt for {kind}")
-            filled = _SEVERAL.replace("{count}", str(len(texts))).replace("{need}", need)
-            return filled.replace("{text}", pieces)
+            raise AssertionError(f"no prompt for {kind}")
+
+
+def _laid_out(task: str, texts: list[str]) -> str:
+    if task in (_ONE, _INSTRUCTION):
+        return "<passage>\n" + "\n".join(texts) + "\n</passage>"
+    return "\n".join(f"<piece {i}>\n{text}\n</piece {i}>" for i, text in enumerate(texts, 1))
 
 
 def schema(asking: Asking) -> dict[str, Any]:
