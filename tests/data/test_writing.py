@@ -1,4 +1,4 @@
-"""synthesize.py with a model behind an endpoint that fails, lies, is killed and runs out of money."""
+"""synthesize.py with an endpoint that fails and lies, kills, signals, parts and a budget."""
 
 import json
 import os

@@ -1,6 +1,5 @@
 """What a store holds, as numbers, as figures and as a data card that the hub understands."""
 
-import json
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from fullcontext.data import exchange
 from fullcontext.store import read_table, write_aside
 
 WRITER_KEYS = ("name", "model", "path", "temperature", "top_p", "max_new_tokens")
@@ -109,16 +109,7 @@ def write(folder: Path, content: dict[str, Any]) -> None:
     """README.md (the card, with which `datasets.load_dataset(folder, "questions")` works) and the
     figures of a store."""
     draw(folder / "figures", content)
-    configs = ["questions", "segments", *(["fillers"] if "fillers" in content else [])]
-    lines = ["---", f"license: {_licence(content)}", "configs:"]
-    for name in configs:
-        lines += [f"- config_name: {name}", f'  data_files: "{name}-*.arrow"']
-    write_aside(folder / "README.md", "\n".join([*lines, "---", "", text(content)]))
-
-
-def _licence(content: dict[str, Any]) -> str:
-    licences = {source["licence"] for source in content["sources"]}
-    return json.dumps("other" if len(licences) > 1 else licences.pop())
+    write_aside(folder / "README.md", exchange.front_matter(content) + text(content))
 
 
 def text(content: dict[str, Any]) -> str:

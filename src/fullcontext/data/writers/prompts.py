@@ -94,8 +94,8 @@ _SHOWN: dict[str, tuple[list[str], dict[str, Any]]] = {
         },
     ),
 }
-"""An exchange that is shown before the real one. Small models copy its form; for large ones it costs
-a hundred tokens of a prefix that is always the same, which servers keep."""
+"""An exchange that is shown before the real one. Small models copy its form; for large ones it
+costs a hundred tokens of a prefix that is always the same, which servers keep."""
 
 _NOW = "\n\nWrite one question and its answer about this by the rules above, as JSON."
 
