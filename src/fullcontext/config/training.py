@@ -203,12 +203,25 @@ class CheckpointConfig:
     every_steps: int = 100
     keep: int = 2
     """How many of the newest checkpoints stay."""
+    keep_every: int | None = None
+    """Checkpoints whose step this divides stay for ever; null keeps only the newest."""
+    asynchronous: bool = True
+    """Copies the state to main memory and writes it while training goes on; false waits."""
     export: bool = True
     """Writes the final model as a Hugging Face folder."""
+    export_dtype: Precision = Precision.fp32
+    """Of the exported weights; training is always in fp32 weights."""
 
     def __post_init__(self) -> None:
         check.within("checkpoint.every_steps", self.every_steps, 1)
         check.within("checkpoint.keep", self.keep, 1)
+        check.within("checkpoint.keep_every", self.keep_every, 1)
+        if self.keep_every is not None and self.keep_every % self.every_steps:
+            raise ValueError(
+                f"checkpoint.keep_every={self.keep_every} is not a multiple of"
+                f" checkpoint.every_steps={self.every_steps}, so hardly any step would be kept;"
+                f" set it to {-(-self.keep_every // self.every_steps) * self.every_steps}"
+            )
 
 
 @dataclass(kw_only=True)

@@ -2,7 +2,7 @@
 
 A checkpoint is `checkpoints/step_000100/`: the state that torch.distributed.checkpoint writes,
 `extra.json`, and `manifest.json` with the hash of every file, written last; the folder gets its
-name only then.
+name only then. Nothing in it depends on the number of ranks that wrote it.
 """
 
 import json
@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.distributed.checkpoint.filesystem import FileSystemReader, FileSystemWriter
+from torch.distributed.checkpoint.filesystem import FileSystemReader
+from torch.distributed.checkpoint.metadata import TensorStorageMetadata
 from torch.distributed.checkpoint.state_dict import (
     StateDictOptions,
     get_model_state_dict,
@@ -28,41 +29,137 @@ from torch.distributed.checkpoint.state_dict_saver import save as write_state
 
 from fullcontext.compose import ConfigError
 from fullcontext.store import MANIFEST, digest, sync_folder, write_aside
+from fullcontext.train.files import HashingWriter
+from fullcontext.train.peers import ALONE, Peers
 
 log = logging.getLogger("fullcontext")
+EXTRA = "extra.json"
 _OPTIONS = StateDictOptions(strict=True)
+_ROOM = 1 << 20
+"""Bytes beside the tensors: names, shapes, hashes, counters."""
 
 
-def save(
-    run: Path, step: int, model: Any, optimizer: torch.optim.Optimizer, extra: dict[str, Any],
-    keep: int,
+def place(run: Path, step: int) -> Path:
+    """Where the checkpoint of a step is."""
+    return run / "checkpoints" / f"step_{step:06d}"
+
+
+def step_of(folder: Path) -> int:
+    """The step of a checkpoint's folder."""
+    return int(folder.name.rpartition("_")[2])
+
+
+def state(model: Any, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """Weights and optimizer state as this rank holds them, not copied; tied weights stand once.
+
+    An optimizer that has not made a step has no state, and gets none by being saved.
+    """
+    if not optimizer.state:
+        return {"model": untied(model, get_model_state_dict(model))}
+    weights, moments = get_state_dict(model, optimizer)
+    return {"model": untied(model, weights), "optimizer": moments}
+
+
+def untied(model: Any, weights: dict[str, Any]) -> dict[str, Any]:
+    """Each weight once, by the first of its names."""
+    every = {name for name, _ in model.named_parameters(remove_duplicate=False)}
+    again = every - {name for name, _ in model.named_parameters()}
+    return {name: tensor for name, tensor in weights.items() if name not in again}
+
+
+def write(
+    run: Path, step: int, given: dict[str, Any], extra: str, peers: Peers = ALONE
 ) -> Path:  # fmt: skip
-    """Writes the checkpoint of `step` and removes all but the `keep` newest."""
-    folder = run / "checkpoints" / f"step_{step:06d}"
+    """Writes what `state` gave, and `extra` (JSON), as the checkpoint of `step`.
+
+    Every rank calls it. Raises PeerError on every rank if one could not write, or if there is not
+    room for all of it; then nothing of it stays, and the checkpoints before are untouched.
+    """
+    folder = place(run, step)
     aside = folder.with_name(f".{folder.name}.aside")
+    try:
+        peers.first(lambda: _make_room(aside, _size(given)))
+        writer = HashingWriter(aside)
+        with _one_process():
+            peers.together(lambda: _write_tensors(given, writer, peers))
+        hashes = peers.gather(writer.hashes)
+        peers.first(lambda: _complete(aside, folder, extra, hashes))
+    except BaseException:
+        if peers.is_first:
+            shutil.rmtree(aside, ignore_errors=True)
+        raise
+    return folder
+
+
+def _make_room(aside: Path, needed: int) -> None:
+    """A disk that runs full meanwhile would take metrics.jsonl with it."""
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)
-    try:
-        weights, moments = get_state_dict(model, optimizer)
-        with _one_process():
-            write_state(
-                {"model": weights, "optimizer": moments},
-                storage_writer=FileSystemWriter(aside, sync_files=True),
-                no_dist=True,
-            )
-        write_aside(aside / "extra.json", json.dumps({"step": step, **extra}))
-        hashes = {path.name: digest(path) for path in sorted(aside.iterdir())}
-        write_aside(aside / MANIFEST, json.dumps({"step": step, "files": hashes}, indent=1))
-        if folder.exists():
-            shutil.rmtree(folder)
-        aside.rename(folder)
-        sync_folder(folder.parent)
-    except BaseException:
+    free = shutil.disk_usage(aside).free
+    if free < needed + _ROOM:
+        raise OSError(f"{aside.parent}: {needed:,} bytes are needed, {free:,} are free on the disk")
+
+
+def _size(given: Any) -> int:
+    """Bytes of all tensors, those of other ranks counted."""
+    if isinstance(given, dict):
+        return sum(_size(value) for value in given.values())
+    return given.numel() * given.element_size() if isinstance(given, torch.Tensor) else 0
+
+
+def _write_tensors(given: dict[str, Any], writer: HashingWriter, peers: Peers) -> None:
+    alone = peers.size == 1
+    write_state(given, storage_writer=writer, process_group=peers.group, no_dist=alone)
+
+
+def _complete(aside: Path, folder: Path, extra: str, hashes: list[dict[str, str]]) -> None:
+    write_aside(aside / EXTRA, extra)
+    files = {EXTRA: digest(aside / EXTRA)}
+    for rank, written in enumerate(hashes):
+        for name in written:
+            if not (aside / name).exists():
+                raise OSError(
+                    f"{aside / name}, which rank {rank} wrote, is not there; the run folder has to"
+                    " be on a disk that all ranks share"
+                )
+        files |= written
+    manifest = {"step": step_of(folder), "files": dict(sorted(files.items()))}
+    write_aside(aside / MANIFEST, json.dumps(manifest, indent=1))
+    discard(folder)
+    aside.rename(folder)
+    sync_folder(folder.parent)
+
+
+def discard(folder: Path) -> None:
+    """Removes a checkpoint; killed meanwhile, it is not half there under its name."""
+    if folder.exists():
+        aside = folder.with_name(f".{folder.name}.old")
         shutil.rmtree(aside, ignore_errors=True)
-        raise
-    for old in sorted(folder.parent.glob("step_*"))[:-keep]:
-        shutil.rmtree(old)
-    return folder
+        folder.rename(aside)
+        shutil.rmtree(aside)
+
+
+def sweep(run: Path) -> None:
+    """Removes what a kill left behind of writing and removing."""
+    for pattern in (".step_*.aside", ".step_*.old"):
+        for rest in (run / "checkpoints").glob(pattern):
+            shutil.rmtree(rest)
+
+
+def prune(run: Path, keep: int, keep_every: int | None) -> None:
+    """Removes all but the `keep` newest; steps that `keep_every` divides stay for ever."""
+    for folder in list(_newest_first(run))[keep:]:
+        if keep_every is None or step_of(folder) % keep_every:
+            discard(folder)
+
+
+def set_aside_after(run: Path, step: int) -> None:
+    """Gives checkpoints of later steps (found damaged) another name, so that none counts them."""
+    for folder in list(_newest_first(run)):
+        if step_of(folder) > step:
+            aside = folder.with_name(f"damaged_{folder.name}")
+            shutil.rmtree(aside, ignore_errors=True)
+            folder.rename(aside)
 
 
 @contextmanager
@@ -73,12 +170,15 @@ def _one_process() -> Iterator[None]:
         yield
 
 
-def newest(run: Path, step: int | None = None) -> Path | None:
-    """The newest whole checkpoint (or that of `step`); damaged ones are named and passed over."""
-    for folder in _newest_first(run):
-        if step is not None and folder.name != f"step_{step:06d}":
+def newest(run: Path, step: int | None = None, peers: Peers = ALONE) -> Path | None:
+    """The newest whole checkpoint (or that of `step`); damaged ones are named and passed over.
+
+    Every rank hashes its share of the files, and all get the same answer.
+    """
+    for folder in peers.first(lambda: list(_newest_first(run))):
+        if step is not None and step_of(folder) != step:
             continue
-        fault = _fault(folder)
+        fault = next((f for f in peers.gather(_fault(folder, peers)) if f), None)
         if fault is None:
             return folder
         log.warning("checkpoint %s is damaged (%s); going back to the one before", folder, fault)
@@ -86,15 +186,17 @@ def newest(run: Path, step: int | None = None) -> Path | None:
 
 
 def _newest_first(run: Path) -> Iterator[Path]:
-    yield from sorted((run / "checkpoints").glob("step_*"), reverse=True)
+    yield from sorted((run / "checkpoints").glob("step_*"), key=step_of, reverse=True)
 
 
-def _fault(folder: Path) -> str | None:
+def _fault(folder: Path, peers: Peers) -> str | None:
+    """The first fault among this rank's share of the files."""
     try:
         files = json.loads((folder / MANIFEST).read_text())["files"]
-    except (OSError, ValueError, KeyError) as error:
+        shares = sorted(files.items())[peers.rank :: peers.size]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         return f"{MANIFEST}: {error}"
-    for name, expected in files.items():
+    for name, expected in shares:
         if not (folder / name).exists():
             return f"{name} is missing"
         if digest(folder / name) != expected:
@@ -102,63 +204,79 @@ def _fault(folder: Path) -> str | None:
     return None
 
 
-def load(folder: Path, model: Any, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-    """Puts weights and optimizer state back; returns what `save` was given as `extra`."""
+def extra(folder: Path) -> dict[str, Any]:
+    """What `write` was given as `extra`."""
+    given: dict[str, Any] = json.loads((folder / EXTRA).read_text())
+    return given
+
+
+def load(folder: Path, model: Any, optimizer: torch.optim.Optimizer) -> None:
+    """Puts weights and optimizer state back, on any number of ranks.
+
+    Every rank reads what it holds. Raises ConfigError if the checkpoint's weights have other names
+    or shapes.
+    """
+    saved = _refuse_other_shapes(folder, model)
+    if not any(name.startswith("optimizer.") for name in saved):
+        _load_weights(folder, model)
+        return
     weights, moments = get_state_dict(model, optimizer)
-    state: dict[str, Any] = {"model": weights, "optimizer": moments}
+    given = {"model": untied(model, weights), "optimizer": moments}
     with _one_process():
-        read_state(state, storage_reader=FileSystemReader(folder), no_dist=True)
+        read_state(given, storage_reader=FileSystemReader(folder), no_dist=True)
     set_state_dict(
         model,
         optimizer,
-        model_state_dict=state["model"],
-        optim_state_dict=state["optimizer"],
+        model_state_dict=weights,
+        optim_state_dict=given["optimizer"],
         options=_OPTIONS,
     )
-    extra: dict[str, Any] = json.loads((folder / "extra.json").read_text())
-    return extra
 
 
-def load_weights(model: Any, run: Path, step: int | None = None) -> int:
+def _refuse_other_shapes(folder: Path, model: Any) -> dict[str, Any]:
+    """What the checkpoint holds, by name."""
+    saved: dict[str, Any] = FileSystemReader(folder).read_metadata().state_dict_metadata
+    there = {
+        name.removeprefix("model."): tuple(entry.size)
+        for name, entry in saved.items()
+        if name.startswith("model.") and isinstance(entry, TensorStorageMetadata)
+    }
+    for name, tensor in untied(model, get_model_state_dict(model)).items():
+        if there.get(name) != tuple(tensor.shape):
+            found = f"has shape {there[name]}" if name in there else "is absent"
+            raise ConfigError(
+                f"{folder} is of another model: {name} {found} there and has shape"
+                f" {tuple(tensor.shape)} here; choose the model it was trained with"
+                f" ({folder.parents[1] / 'config.yaml'}), or another run folder"
+            )
+    return saved
+
+
+def load_weights(model: Any, run: Path, step: int | None = None, peers: Peers = ALONE) -> int:
     """Weights of a run's newest checkpoint, or of that of `step`; returns its step.
 
-    Raises ConfigError if the run has none.
+    Raises ConfigError if the run has none, or one of another model.
     """
-    folder = newest(run, step)
+    folder = newest(run, step, peers)
     if folder is None:
         there = ", ".join(path.name for path in _newest_first(run)) or "none"
         raise ConfigError(
             f"{run} has no whole checkpoint{f' of step {step}' if step is not None else ''}"
             f" (there: {there}); train it first or name another step"
         )
-    state = {"model": get_model_state_dict(model)}
+    _refuse_other_shapes(
+        folder, FileSystemReader(folder).read_metadata().state_dict_metadata, model
+    )
+    _load_weights(folder, model)
+    return step_of(folder)
+
+
+def _load_weights(folder: Path, model: Any) -> None:
+    weights = get_model_state_dict(model)
     with _one_process():
-        read_state(state, storage_reader=FileSystemReader(folder), no_dist=True)
-    set_model_state_dict(model, state["model"], options=_OPTIONS)
-    return int(folder.name.removeprefix("step_"))
-
-
-def export(run: Path, model: Any, tokenizer: Any, card: str) -> Path:
-    """The model as a Hugging Face folder: safetensors, tokenizer and a model card."""
-    from transformers.utils import logging as transformers_logging
-
-    transformers_logging.disable_progress_bar()
-    folder = run / "export"
-    aside = run / ".export.aside"
-    shutil.rmtree(aside, ignore_errors=True)
-    try:
-        implementation = model.config._attn_implementation
-        model.config._attn_implementation = "sdpa"
-        model.config.use_cache = True
-        model.save_pretrained(aside, safe_serialization=True)
-        model.config._attn_implementation = implementation
-        model.config.use_cache = False
-        tokenizer.save_pretrained(aside)
-        write_aside(aside / "README.md", card)
-        shutil.rmtree(folder, ignore_errors=True)
-        aside.rename(folder)
-        sync_folder(run)
-    except BaseException:
-        shutil.rmtree(aside, ignore_errors=True)
-        raise
-    return folder
+        read_state(
+            {"model": untied(model, weights)},
+            storage_reader=FileSystemReader(folder),
+            no_dist=True,
+        )
+    set_model_state_dict(model, weights, options=_OPTIONS)

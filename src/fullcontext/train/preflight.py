@@ -13,6 +13,8 @@ from fullcontext.model import hub
 GIB = 1 << 30
 BYTES_PER_PARAMETER = 16
 """fp32 weights, gradients and two moments of AdamW."""
+CHECKPOINT_BYTES = 12
+"""Of a parameter in a checkpoint: fp32 weights and two moments."""
 ASSUMED_CPU_FLOPS = 2e11
 """A desktop CPU's bf16 or fp32 matrix products; only to say how hopeless a 7B model is there."""
 LARGE = 1e9
@@ -51,7 +53,7 @@ def settled(config: TrainConfig, info: RunInfo) -> TrainConfig:
 def _refuse_other(there: object, here: object, folder: Path) -> None:
     differing = [
         f"{key}: {old!r} there, {new!r} here"
-        for key, old, new in _differences(there, here)
+        for key, old, new in differences(there, here)
         if key.split(".")[0] not in ("tracking", "resume")
     ]
     if differing:
@@ -61,12 +63,13 @@ def _refuse_other(there: object, here: object, folder: Path) -> None:
         )
 
 
-def _differences(old: object, new: object, prefix: str = "") -> list[tuple[str, object, object]]:
+def differences(old: object, new: object, prefix: str = "") -> list[tuple[str, object, object]]:
+    """Key, old and new value wherever two trees of dicts differ."""
     if isinstance(old, dict) and isinstance(new, dict):
         return [
             found
             for key in sorted({*old, *new})
-            for found in _differences(old.get(key), new.get(key), f"{prefix}.{key}".lstrip("."))
+            for found in differences(old.get(key), new.get(key), f"{prefix}.{key}".lstrip("."))
         ]
     return [] if old == new else [(prefix, old, new)]
 
@@ -120,10 +123,11 @@ def _data(config: TrainConfig) -> list[str]:
 def needed_bytes(config: TrainConfig) -> float:
     """State of training in one process, and the activations of one micro-batch, roughly."""
     sizes = config.model.architecture
+    state = BYTES_PER_PARAMETER + CHECKPOINT_BYTES * config.checkpoint.asynchronous
     width = 2 if config.precision is Precision.bf16 else 4
     per_token = sizes.num_layers * sizes.hidden_size * width
     per_token *= 2 if config.gradient_checkpointing else 16
-    return BYTES_PER_PARAMETER * sizes.num_parameters + per_token * config.max_tokens
+    return state * sizes.num_parameters + per_token * config.max_tokens
 
 
 def _memory(config: TrainConfig) -> list[str]:
@@ -133,8 +137,9 @@ def _memory(config: TrainConfig) -> list[str]:
     parameters = config.model.architecture.num_parameters
     return [
         f"memory: about {needed / GIB:.1f} GiB are needed ({parameters / 1e9:.3g}G parameters at"
-        f" {BYTES_PER_PARAMETER} bytes, and activations of {config.max_tokens:,} tokens),"
-        f" {there / GIB:.1f} GiB are free; choose a smaller model or lower max_tokens"
+        f" {BYTES_PER_PARAMETER} bytes, activations of {config.max_tokens:,} tokens, and a copy of"
+        f" the state while a checkpoint is written), {there / GIB:.1f} GiB are free; choose a"
+        " smaller model, lower max_tokens, or set checkpoint.asynchronous=false"
     ]
 
 
@@ -181,12 +186,16 @@ def _sharding(config: TrainConfig) -> list[str]:
 def _disk(config: TrainConfig, folder: Path) -> list[str]:
     place = next(p for p in (folder, *folder.resolve().parents) if p.exists())
     free = shutil.disk_usage(place).free
-    parameters = config.model.architecture.num_parameters
-    needed = parameters * (12 * (config.checkpoint.keep + 1) + 4 * config.checkpoint.export)
+    parameters, settings = config.model.architecture.num_parameters, config.checkpoint
+    number = settings.keep + 1
+    if settings.keep_every is not None:
+        number += config.steps // settings.keep_every
+    exported = 0 if not settings.export else 4 if settings.export_dtype is Precision.fp32 else 2
+    needed = parameters * (CHECKPOINT_BYTES * number + exported)
     if needed <= free:
         return []
     return [
-        f"disk: {config.checkpoint.keep + 1} checkpoints and the export need"
-        f" {needed / GIB:.1f} GiB, {place} has {free / GIB:.1f} GiB free; lower checkpoint.keep"
-        " or set hydra.run.dir=FOLDER on a larger disk"
+        f"disk: {number} checkpoints and the export need {needed / GIB:.1f} GiB, {place} has"
+        f" {free / GIB:.1f} GiB free; lower checkpoint.keep, raise checkpoint.keep_every or set"
+        " hydra.run.dir=FOLDER on a larger disk"
     ]

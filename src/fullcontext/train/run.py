@@ -16,11 +16,13 @@ from fullcontext.data.tokens import Encoder, Prompt
 from fullcontext.model import load, tokenizer
 from fullcontext.records import Example
 from fullcontext.store import alone, read_lines, write_aside
-from fullcontext.track import Tracker
-from fullcontext.train import checkpoint
+from fullcontext.track import METRICS, Tracker
+from fullcontext.train import checkpoint, export
 from fullcontext.train.card import model_card
 from fullcontext.train.console import Console
 from fullcontext.train.loop import Diverged, Loop, Step, bad_record
+from fullcontext.train.peers import PeerError, Peers
+from fullcontext.train.saving import Saver
 
 if TYPE_CHECKING:
     from fullcontext.probe.contexts import ProbeContext
@@ -60,8 +62,8 @@ class _Run:
     ) -> None:
         self.config, self.info, self.world, self.name = config, info, world, name
         self.folder, self.status = info.output_dir, status
-        self.saved = -1
-        """Step of the newest whole checkpoint."""
+        self.peers = Peers.found()
+        self.saver = Saver(self.folder, config, self.peers)
         self.encoder = Encoder(tokenizer.load(config.model))
         self.prompt = Prompt(config.data, config.model.chat, self.encoder)
         self.mixture = self._mixture()
@@ -124,7 +126,7 @@ class _Run:
         exported = init and next((p for p in (init / "export", init) if _is_export(p)), None)
         model = load.load(config.model, config.positions, config.seed, exported or None)
         if init and not exported:
-            checkpoint.load_weights(model, init)
+            checkpoint.load_weights(model, init, peers=self.peers)
         if len(self.encoder.tokenizer) > model.get_input_embeddings().num_embeddings:
             raise ConfigError(
                 f"the tokenizer {config.model.tokenizer} has {len(self.encoder.tokenizer)} tokens,"
@@ -136,20 +138,16 @@ class _Run:
         return model.to(self.world.device).train()
 
     def _restore(self) -> None:
-        found = checkpoint.newest(self.folder)
-        if found is None:
-            if self.config.resume:
-                log.info("no checkpoint yet in %s: starting at step 0", self.folder)
-            return
-        extra = checkpoint.load(found, self.loop.model, self.loop.optimizer)
-        self.loop.restore(extra)
-        self.saved = self.loop.progress.step
+        extra = self.saver.restore(self.loop.model, self.loop.optimizer)
+        if extra is not None:
+            self.loop.restore(extra)
+        elif self.config.resume:
+            log.info("no whole checkpoint in %s: starting at step 0", self.folder)
         self._rewind_bad_steps()
-        log.info("going on from %s", found)
 
     def _rewind_bad_steps(self) -> None:
         path = self.folder / BAD_STEPS
-        kept = [line for line in read_lines(path) if line["step"] <= self.saved]
+        kept = [line for line in read_lines(path) if line["step"] <= self.loop.progress.step]
         if path.exists():
             write_aside(path, "".join(json.dumps(line) + "\n" for line in kept))
 
@@ -172,6 +170,7 @@ class _Run:
             failed = False
             return None if stopped else last
         finally:
+            self.saver.close(failed)
             self.tracker.finish(failed)
             if not failed and self.loop.progress.step < steps:
                 self.status.write("stopped", self.loop.progress.step)
@@ -190,18 +189,8 @@ class _Run:
             self._probe_if_due()
 
     def _save(self) -> None:
-        step = self.loop.progress.step
-        if step == self.saved:
-            return
-        checkpoint.save(
-            self.folder,
-            step,
-            self.loop.model,
-            self.loop.optimizer,
-            self.loop.state(),
-            self.config.checkpoint.keep,
-        )
-        self.saved = step
+        loop = self.loop
+        self.saver.save(loop.progress.step, loop.model, loop.optimizer, loop.state())
 
     def _probe_if_due(self) -> None:
         settings, step = self.config.probe, self.loop.progress.step
@@ -238,11 +227,31 @@ class _Run:
         report = self.loop.tally.report(self.mixture, self.config.steps)
         write_aside(self.folder / "data.json", json.dumps(report, indent=1))
         if self.config.checkpoint.export:
-            card = model_card(self.config, self.name, report, last)
-            checkpoint.export(self.folder, self.loop.model, self.encoder.tokenizer, card)
+            self._export(model_card(self.config, self.name, report, last, self._scores()))
         self.status.write("finished", self.loop.progress.step, self.loop.progress.seconds)
         log.info("finished; look at it: python report.py %s", self.folder)
         return last
+
+    def _export(self, card: str) -> None:
+        dtype = self.config.checkpoint.export_dtype
+        try:
+            export.write(
+                self.folder, self.loop.model, self.encoder.tokenizer, card, dtype, self.peers
+            )
+        except PeerError as error:
+            self.saver.wait()
+            raise ConfigError(
+                f"the model was trained, but not exported ({error}); make room and write the export"
+                f" alone with: python train.py resume={self.folder}"
+            ) from error
+
+    def _scores(self) -> dict[str, float]:
+        """What the last probe of the run logged."""
+        found: dict[str, float] = {}
+        for record in read_lines(self.folder / METRICS):
+            scores = {key: value for key, value in record.items() if key.startswith("probe/")}
+            found = scores or found
+        return {key: value for key, value in found.items() if value is not None}
 
 
 def _is_export(folder: Path) -> bool:
