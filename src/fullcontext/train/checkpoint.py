@@ -264,9 +264,7 @@ def load_weights(model: Any, run: Path, step: int | None = None, peers: Peers = 
             f"{run} has no whole checkpoint{f' of step {step}' if step is not None else ''}"
             f" (there: {there}); train it first or name another step"
         )
-    _refuse_other_shapes(
-        folder, FileSystemReader(folder).read_metadata().state_dict_metadata, model
-    )
+    _refuse_other_shapes(folder, model)
     _load_weights(folder, model)
     return step_of(folder)
 

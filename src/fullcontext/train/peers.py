@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import torch.distributed as dist
+from torch.distributed.checkpoint.api import CheckpointException
 
 T = TypeVar("T")
 
@@ -50,7 +51,7 @@ class Peers:
         value, fault, cause = None, None, None
         try:
             value = work()
-        except Exception as error:
+        except (Exception, CheckpointException) as error:  # torch's is not an Exception
             cause, fault = error, _blame(error, self.rank)
         for found in self.gather(fault):
             if found is not None:
@@ -66,11 +67,10 @@ class Peers:
 ALONE = Peers()
 
 
-def _blame(error: Exception, rank: int) -> tuple[int, str]:
+def _blame(error: BaseException, rank: int) -> tuple[int, str]:
     """Who failed, and the first line of why; torch wraps the errors of all ranks into one."""
-    failures = getattr(error, "failures", None)
-    if failures:
-        rank, (inner, _) = next(iter(failures.items()))
+    if isinstance(error, CheckpointException):
+        rank, (inner, _) = next(iter(error.failures.items()))
         return _blame(inner, rank)
     lines = str(error).strip().splitlines()
     return rank, lines[0] if lines else type(error).__name__
