@@ -99,7 +99,7 @@ def test_a_crash_is_written_into_the_status(
     assert status["state"] == "failed" and status["error"] == "RuntimeError: out of everything"
 
 
-def test_a_full_disk_leaves_the_checkpoint_before(
+def test_a_checkpoint_that_cannot_be_written_does_not_stop_the_run_and_is_reported_at_its_end(
     done: Path, train_config, info, tmp_path: Path, monkeypatch
 ) -> None:
     from fullcontext.train import checkpoint
@@ -110,17 +110,66 @@ def test_a_full_disk_leaves_the_checkpoint_before(
     def full(*args: object, **kwargs: object) -> None:
         calls.append(1)
         if len(calls) == 2:
-            raise OSError(28, "No space left on device")
+            raise OSError("__0_0.distcp: No space left on device")
         real(*args, **kwargs)
 
     monkeypatch.setattr(checkpoint, "write_state", full)
+    run(train_config(*WORDS, "probe.every_steps=0"), info(folder))
+    assert sorted(p.name for p in (folder / "checkpoints").iterdir()) == [
+        "step_000002",
+        "step_000006",
+    ]
+    said = (folder / "log.txt").read_text()
+    assert "the checkpoint of step 4 could not be written (__0_0.distcp: No space left" in said
+    assert "checkpoints that could not be written: steps 4" in said.splitlines()[-1]
+    tensors = (folder / "export" / "model.safetensors").read_bytes()
+    assert tensors == (done / "export" / "model.safetensors").read_bytes()
+
+
+def test_an_export_that_fails_says_how_to_get_it_and_that_works(
+    done: Path, train_config, info, tmp_path: Path, monkeypatch
+) -> None:
+    from fullcontext.train import export
+
+    folder = tmp_path / "run"
     words = [*WORDS, "probe.every_steps=0"]
-    with pytest.raises(OSError, match="No space left"):
-        run(train_config(*words), info(folder))
-    assert [p.name for p in (folder / "checkpoints").iterdir()] == ["step_000002"]
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(export, "_write_file", full)
+        with pytest.raises(ConfigError, match=r"No space left on device.* resume="):
+            run(train_config(*words), info(folder))
+    assert not (folder / "export").exists() and not (folder / ".export.aside").exists()
+    assert json.loads((folder / "status.json").read_text())["state"] == "failed"
     run(train_config(*words), info(folder))
     tensors = (folder / "export" / "model.safetensors").read_bytes()
     assert tensors == (done / "export" / "model.safetensors").read_bytes()
+    assert json.loads((folder / "status.json").read_text())["state"] == "finished"
+
+
+def test_a_checkpoint_of_another_run_is_refused_with_the_differing_keys(
+    done: Path, train_config, info, tmp_path: Path
+) -> None:
+    import shutil
+
+    folder = tmp_path / "run"
+    shutil.copytree(done / "checkpoints", folder / "checkpoints")
+    words = [*WORDS, "schedule.peak=2e-3", "optimizer.beta2=0.9"]
+    with pytest.raises(ConfigError) as error:
+        run(train_config(*words), info(folder))
+    text = "optimizer.beta2: 0.95 there, 0.9 here; schedule.peak: 0.001 there, 0.002 here"
+    assert f"step_000006 was written by a run with other settings ({text})" in str(error.value)
+
+
+def test_the_card_has_recipe_data_and_scores(done: Path) -> None:
+    card = (done / "export" / "README.md").read_text()
+    assert "| peak learning rate | 0.001, cosine, warm-up of 3% |" in card
+    assert "| key_value | 100% | 192 |" in card
+    assert "| probe | avg | litm | gap | worst | n |" in card
+    last = json.loads((done / "metrics.jsonl").read_text().splitlines()[-1])
+    assert f"| key_value | {last['probe/key_value/avg']:.4g} |" in card
 
 
 def test_two_processes_do_not_share_a_folder(train_config, info, tmp_path: Path) -> None:

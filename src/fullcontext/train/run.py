@@ -228,6 +228,7 @@ class _Run:
         write_aside(self.folder / "data.json", json.dumps(report, indent=1))
         if self.config.checkpoint.export:
             self._export(model_card(self.config, self.name, report, last, self._scores()))
+        self.saver.wait()
         self.status.write("finished", self.loop.progress.step, self.loop.progress.seconds)
         log.info("finished; look at it: python report.py %s", self.folder)
         return last
@@ -239,7 +240,6 @@ class _Run:
                 self.folder, self.loop.model, self.encoder.tokenizer, card, dtype, self.peers
             )
         except PeerError as error:
-            self.saver.wait()
             raise ConfigError(
                 f"the model was trained, but not exported ({error}); make room and write the export"
                 f" alone with: python train.py resume={self.folder}"
