@@ -76,6 +76,64 @@ def test_killed_at_random_moments_the_weights_are_bit_identical(
     assert losses(folder) == losses(undisturbed)
 
 
+def being_written(folder: Path) -> bool:
+    return any((folder / "checkpoints").glob(".step_*.aside"))
+
+
+def test_killed_while_a_checkpoint_is_written_it_goes_on_from_the_one_before(
+    undisturbed: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "torn"
+    draw = random.Random(2)
+    words = first(folder)
+    torn = 0
+    for _ in range(3):
+        process = train(folder, *words)
+        until = steps_done(folder) + 5  # past a checkpoint, so that every life gets further
+        while process.poll() is None and (steps_done(folder) < until or not being_written(folder)):
+            time.sleep(0.001)
+        time.sleep(draw.random() * 0.01)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        torn += being_written(folder)
+        words = [f"resume={folder}"]
+    assert torn
+    assert train(folder, *words).wait(300) == 0
+    assert not being_written(folder)
+    assert weights(folder) == weights(undisturbed)
+    assert losses(folder) == losses(undisturbed)
+
+
+@pytest.mark.slow
+def test_fifty_random_kills_change_no_bit(tmp_path: Path) -> None:
+    more = ["max_steps=400", "checkpoint.every_steps=2", "checkpoint.keep_every=100"]
+    whole, folder = tmp_path / "whole", tmp_path / "killed"
+    began = time.monotonic()
+    assert train(whole, *first(whole), *more).wait(300) == 0
+    lasts = time.monotonic() - began
+    draw = random.Random(3)
+    words = [*first(folder), *more]
+    for _ in range(50):
+        process = train(folder, *words)
+        if draw.random() < 0.2:  # at start, or while it goes back
+            time.sleep(draw.random() * min(lasts, 5.0))
+        else:
+            at = steps_done(folder) + draw.randint(1, 8)
+            while process.poll() is None and steps_done(folder) < at:
+                time.sleep(0.002)
+            time.sleep(draw.random() * 0.05)
+        assert process.poll() is None, "it ended before it was killed"
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        if (folder / "config.yaml").exists():
+            words = [f"resume={folder}"]
+    assert train(folder, *words).wait(300) == 0
+    assert weights(folder) == weights(whole)
+    assert losses(folder) == losses(whole)
+    kept = sorted(path.name for path in (folder / "checkpoints").iterdir())
+    assert kept == ["step_000100", "step_000200", "step_000300", "step_000398", "step_000400"]
+
+
 def test_asked_to_stop_it_saves_says_how_to_go_on_and_does(
     undisturbed: Path, tmp_path: Path
 ) -> None:
