@@ -99,7 +99,7 @@ def test_the_default_run_is_the_papers() -> None:
         ("data.separator=' '", r"data.separator=' ' must be white space that ends in a newline"),
         ("data.prompt='{context} {question}'", r"data.prompt=.* newline right before and after"),
         ("data.prompt='{question}\n{context}\n'", r"data.prompt=.* \{question\} after \{context\}"),
-        ("data.prompt_before='{question}{context}\n'", r"data.prompt_before=.* newline right before"),
+        ("data.prompt_before='{question}{context}\n'", r"prompt_before=.* newline right before"),
         ("data.filler_segment_size=2", r"data.filler_segment_size=2 is out of range"),
         ("data.hard_neighbours=0", r"data.hard_neighbours=0 is out of range"),
         ("batch_size=0", r"batch_size=0 is out of range"),

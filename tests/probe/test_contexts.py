@@ -94,7 +94,7 @@ def test_depth_is_where_the_item_starts_among_the_items(made, text):
     assert depths[0] == 0
     assert depths == sorted(depths)
     first = len(prompt.encoder.encode(context.items[0].text + "\n"))
-    assert depths[1] == first / (len(context.example.context) - len(prompt.head))
+    assert depths[1] == first / (len(context.example.context) - len(prompt.head("")))
 
 
 def test_two_answers_to_one_question_are_found():

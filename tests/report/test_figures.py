@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from fullcontext.report import drawing, figures
+from fullcontext.report import data_figures, drawing, figures
 from fullcontext.report.curves import measure
 from fullcontext.report.runs import read
 from tests.report.folders import answers, u_shape, write_answers, write_run
@@ -82,4 +82,4 @@ def test_a_metric_without_tokens_has_no_token_figure(trained, tmp_path):
     ],
 )
 def test_histograms_without_usable_counts_are_left_out(given, tmp_path):
-    assert figures.realised(given, "Length", "length", tmp_path) is None
+    assert data_figures.realised(given, "length", "length", tmp_path) is None

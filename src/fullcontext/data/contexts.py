@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import lru_cache
+from functools import cache, lru_cache
 
 import numpy as np
 
@@ -59,10 +59,12 @@ class Assembler:
         together = [each for each in posed if each.asked.kind in SHAREABLE]
         alone = [Group([each]) for each in posed if each.asked.kind not in SHAREABLE]
 
+        @cache
+        def length(index: int) -> int:
+            return self.law(stage).draw(rng(self.seed, "context", index))
+
         def fits(several: Sequence[Posed]) -> bool:
-            first = several[0]
-            drawn = self.law(stage).draw(rng(self.seed, "context", first.index))
-            return self.needs(several) <= drawn
+            return self.needs(several) <= length(several[0].index)
 
         made = alone + groups.gather(together, shared, self._clash, fits)
         return sorted(made, key=lambda group: group.posed[0].index)

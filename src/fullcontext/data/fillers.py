@@ -16,8 +16,8 @@ from fullcontext.records import Ids
 
 SHORT = 8
 """A context may miss its length by so many tokens before a filler is cut instead."""
-_BACK = 4
-"""Fillers given back, one after the other, to make room for one that fits."""
+_SWAPPED = 16
+"""Fillers for which another of the right length is looked for, the last first."""
 _LOOKED_AT = 32
 """Segments of a fitting length that are looked at before another length is tried."""
 
@@ -149,25 +149,26 @@ class Fillers:
     def _fit(
         self, pool: Lengths, taken: _Taken, wanted: Wanted, generator: np.random.Generator
     ) -> Found:
-        """Closes the gap with one segment of the right length, some fillers given back for it."""
-        count = len(taken.numbers)
+        """Closes the gap with one segment of the right length, added or in place of another."""
+        numbers, count = taken.numbers, len(taken.numbers)
         open_ = int(wanted.room[count]) - taken.tokens
         if not open_:
-            return Found(taken.numbers, None)
-        gaps, used = {}, taken.tokens
-        for kept in range(count, max(-1, count - _BACK - 1), -1):
-            gaps[kept] = int(wanted.room[kept + 1]) - used
-            used -= int(self.table.lengths[taken.numbers[kept - 1]]) if kept else 0
+            return Found(numbers, None)
+        added = int(wanted.room[count + 1]) - taken.tokens
+        gaps = [(count, added)] + [
+            (count - 1 - i, open_ + length)
+            for i, length in enumerate(self.table.lengths[numbers[: -_SWAPPED - 1 : -1]].tolist())
+        ]
         for short in (0, SHORT):
-            for kept, gap in gaps.items():
+            for place, gap in gaps:
                 fitting = pool.between(gap - short, gap)
-                number = self._one_of(fitting, taken.numbers[:kept], wanted, generator)
+                number = self._one_of(fitting, numbers, wanted, generator)
                 if number is not None:
-                    whole = np.append(taken.numbers[:kept], np.int32(number))
-                    return Found(whole, None)
+                    rest = numbers[np.arange(count) != place]
+                    return Found(np.append(rest, np.int32(number)), None)
         if open_ <= SHORT:
-            return Found(taken.numbers, None)
-        return Found(taken.numbers, self._cut(gaps[count], taken.numbers, wanted, generator))
+            return Found(numbers, None)
+        return Found(numbers, self._cut(pool, added, numbers, wanted, generator))
 
     def _one_of(
         self, fitting: Numbers, taken: Numbers, wanted: Wanted, generator: np.random.Generator
@@ -185,10 +186,11 @@ class Fillers:
         return None
 
     def _cut(
-        self, gap: int, taken: Numbers, wanted: Wanted, generator: np.random.Generator
-    ) -> Cut | None:
+        self, pool: Lengths, gap: int, taken: Numbers, wanted: Wanted,
+        generator: np.random.Generator,
+    ) -> Cut | None:  # fmt: skip
         """The first words of a longer segment that fit, tokenised anew so that joining is exact."""
-        longer = self.table.all.between(gap + 1, 1 << 30)
+        longer = pool.between(gap + 1, 1 << 30)
         number = self._one_of(longer, taken, wanted, generator)
         if number is None:
             return None
