@@ -131,12 +131,12 @@ class Fillers:
 
     def _allowed(self, drawn: Numbers, taken: _Taken, wanted: Wanted) -> Numbers:
         """Without repeats, what is taken already, and the questions' own documents."""
-        order = drawn.argsort(kind="stable")
-        ordered = drawn[order]
-        keep = np.ones(len(drawn), bool)
-        keep[order[1:]] = ordered[1:] != ordered[:-1]
+        unique = dict.fromkeys(drawn.tolist())
+        if len(unique) < len(drawn):
+            drawn = np.fromiter(unique, np.int32, len(unique))
         parents = self.table.parents[drawn]
-        for parent in wanted.parents:
+        keep = parents != wanted.parents[0]
+        for parent in wanted.parents[1:]:
             keep &= parents != parent
         if len(taken.numbers):
             keep &= ~np.isin(drawn, taken.numbers)
@@ -164,8 +164,8 @@ class Fillers:
                 fitting = pool.between(gap - short, gap)
                 number = self._one_of(fitting, numbers, wanted, generator)
                 if number is not None:
-                    rest = numbers[np.arange(count) != place]
-                    return Found(np.append(rest, np.int32(number)), None)
+                    parts = (numbers[:place], numbers[place + 1 :], [number])
+                    return Found(np.concatenate(parts, dtype=np.int32), None)
         if open_ <= SHORT:
             return Found(numbers, None)
         return Found(numbers, self._cut(pool, added, numbers, wanted, generator))

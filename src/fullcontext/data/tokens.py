@@ -23,6 +23,7 @@ from fullcontext.config import Chat, DataConfig, QuestionPosition
 from fullcontext.records import Asked, Ids
 
 _BEFORE, _AFTER, _WORD = "a\n", "a", "a"
+NONE = np.zeros(0, np.int32)
 _EDGES = (
     "a",
     "A",
@@ -159,9 +160,13 @@ class Prompt:
         self._head, rest = _around_context(config, chat, encoder.tokenizer)
         self.end = rest[: len(rest) - len(rest.lstrip("\n"))]
         self._tail = rest[len(self.end) :]
+        self._end = np.array([self.end_token], np.int32)
         self._bos = chat is not Chat.template and encoder.bos is not None
         self.asks_before = "{question}" in self._head
         self._plain_head = self._start(encoder.encode_start(self._head))
+        before, _, after = self._tail.partition("{question}")
+        self._before = encoder.encode(before) if before.endswith("\n") else NONE
+        self._after = encoder.encode_word(after) if after else NONE
         self._last_word = lru_cache(maxsize=1 << 16)(self._encode_last_word)
 
     def _start(self, ids: Ids) -> Ids:
@@ -196,30 +201,42 @@ class Prompt:
         encode = self.encoder.encode_last_word
         return encode(word + self.separator), encode(word + self.end)
 
+    def _asked(self, question: str) -> Ids:
+        """Ids of the tail with its question; what is the same in every tail is encoded once."""
+        before, mark, after = self._tail.partition("{question}")
+        encode = self.encoder.encode_end
+        if mark and question and not (question[0].isspace() or question[-1].isspace()):
+            starts = not before or before.endswith("\n")
+            ends = not after or (self.encoder.words_apart and _is_word(after))
+            if starts and ends:
+                return np.concatenate([self._before, encode(question), self._after])
+        return encode(before + question + after if mark else before)
+
     def ask(self, question: str, answer: str, *, id: str = "", kind: str = "") -> Asked:
         """A question after a context, and its answer."""
-        return self._ask(self._tail.replace("{question}", question), answer, id, kind, closed=False)
+        text = self._tail.replace("{question}", question)
+        return self._with_answer(text, self._asked(question), answer, id, kind, closed=False)
 
     def ask_closed(self, question: str, answer: str, *, id: str = "", kind: str = "") -> Asked:
         """A question without a context."""
-        return self._ask(
-            self._closed.replace("{question}", question), answer, id, kind, closed=True
-        )
+        text = self._closed.replace("{question}", question)
+        prompt = self.encoder.encode_end(text, start_of_row=True)
+        return self._with_answer(text, prompt, answer, id, kind, closed=True)
 
-    def _ask(self, text: str, answer: str, id: str, kind: str, *, closed: bool) -> Asked:
-        prompt = self.encoder.encode_end(text, start_of_row=closed)
+    def _with_answer(
+        self, text: str, prompt: Ids, answer: str, id: str, kind: str, *, closed: bool
+    ) -> Asked:
         said = self._said(text, self._space + answer, prompt, closed=closed)
         return Asked(
             id=id,
             kind=kind,
             prompt=self._start(prompt) if closed else prompt,
-            answer=np.append(said, np.int32(self.end_token)),
+            answer=np.concatenate([said, self._end]),
         )
 
     def _said(self, text: str, answer: str, prompt: Ids, *, closed: bool) -> Ids:
         """Ids of an answer as they follow its prompt, end token left out."""
-        starts = answer[:1] == " " and not answer[1:2].isspace()
-        if starts and self.encoder.words_apart and text and not text[-1].isspace():
+        if _is_word(answer) and self.encoder.words_apart and text and not text[-1].isspace():
             return self.encoder.encode_word(answer)
         if text.endswith("\n") and answer and not answer[0].isspace():
             return self.encoder.encode_end(answer)
@@ -232,6 +249,11 @@ class Prompt:
         """The whole prompt as text, without the beginning-of-sequence token."""
         head, tail = (part.replace("{question}", question) for part in (self._head, self._tail))
         return head + self.separator.join(segments) + self.end + tail
+
+
+def _is_word(text: str) -> bool:
+    """Whether a text starts with one space and goes on with something."""
+    return text[:1] == " " and not text[1:2].isspace() and len(text) > 1
 
 
 def _around_context(config: DataConfig, chat: Chat, tokenizer: Any) -> tuple[str, str]:

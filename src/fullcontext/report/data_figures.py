@@ -15,6 +15,11 @@ _KINDS = {
     "answer_length": ("Answer length", "tokens", "answers"),
 }
 """Key of data.json -> title, label of the x axis, what is counted."""
+_LINES = {
+    "length": ", line requested",
+    "depth": ", line if each rank in these contexts were as likely",
+    "answer_length": ", line a sample of all there are",
+}
 
 
 def write(report: dict[str, Any], folder: Path) -> None:
@@ -45,7 +50,7 @@ def realised(given: dict[str, Any], kind: str, key: str, folder: Path) -> Drawin
         key=key,
         title=f"{title}: requested and realised" if asked is not None else f"{title}: realised",
         note=f"{int(became.sum()):,} {counted}; bars realised"
-        + ("" if wanted is None else ", line requested"),
+        + ("" if wanted is None else _LINES[kind]),
         alt=f"{title}, share of the {counted} by bin. Realised: {_listed(shares)} percent."
         + ("" if wanted is None else f" Requested: {_listed(wanted)} percent."),
     )
