@@ -94,6 +94,7 @@ def test_a_tokenizer_that_merges_over_newlines_is_refused() -> None:
         all_special_tokens = ()
         bos_token_id, eos_token_id = None, 0
         model = None
+        get_added_tokens_decoder = dict
 
         @property
         def backend_tokenizer(self) -> "Merging":

@@ -9,11 +9,14 @@ byte-level pre-tokenizers end a match there. `encode` reads a piece between two 
 places and refuses a tokenizer that merges across.
 
 A second rule saves time where it can be proved for a tokenizer (`words_apart`): a space after a
-character that is not white space starts a new token, whatever stands around it. It lets the end of
-a context and an answer be tokenised without what stands before them; elsewhere the whole is.
+character that is not white space starts a new token, whatever stands around it. It lets questions
+and answers be put together from words whose ids are remembered, and the end of a context be
+tokenised without what stands before it; elsewhere the whole is.
 """
 
+import re
 from functools import lru_cache
+from itertools import chain
 from typing import Any, cast
 
 import numpy as np
@@ -23,7 +26,7 @@ from fullcontext.config import Chat, DataConfig, QuestionPosition
 from fullcontext.records import Asked, Ids
 
 _BEFORE, _AFTER, _WORD = "a\n", "a", "a"
-NONE = np.zeros(0, np.int32)
+_WORD_STARTS = re.compile(r"(?<=\S)(?= )")
 _EDGES = (
     "a",
     "A",
@@ -61,6 +64,10 @@ class Encoder:
         self.bos: int | None = tokenizer.bos_token_id
         self.eos: int = tokenizer.eos_token_id
         self.cached = lru_cache(maxsize=1 << 16)(self.encode)
+        added = (token.content for token in self._backend.get_added_tokens_decoder().values())
+        self._added = re.compile("|".join(map(re.escape, added)) or r"(?!)")
+        self._line_start = lru_cache(maxsize=1 << 16)(self._encode_line_start)
+        self._next_word = lru_cache(maxsize=1 << 16)(self._encode_next_word)
 
     def _ids(self, text: str) -> list[int]:
         # The back end itself, without offsets: a quarter of the time of calling the tokenizer.
@@ -91,14 +98,30 @@ class Encoder:
         """Ids of a piece up to the end of a row; after a newline unless it starts the row."""
         if start_of_row:
             return np.asarray(self._ids(text), np.int32)
-        return self._cut(text, self._ids(_BEFORE + text), [])
+        if not self.has_words(text):
+            return np.asarray(self._encode_line_start(text), np.int32)
+        first, *others = _WORD_STARTS.split(text)
+        return self._words(self._line_start(first), others)
+
+    def has_words(self, text: str) -> bool:
+        """Whether a text may be tokenised word by word: it holds no token with rules of its own."""
+        return self.words_apart and not self._added.search(text)
+
+    def _words(self, start: list[int], others: list[str]) -> Ids:
+        return np.array([*start, *chain.from_iterable(map(self._next_word, others))], np.int32)
+
+    def _encode_line_start(self, text: str) -> list[int]:
+        return cast(list[int], self._cut(text, self._ids(_BEFORE + text), []).tolist())
+
+    def _encode_next_word(self, text: str) -> list[int]:
+        return self._ids(_WORD + text)[len(self._word) :]
 
     def encode_word(self, text: str) -> Ids:
         """Ids of a piece up to the end of a row, which starts with a space after a word.
 
-        Exact only where `words_apart` holds.
+        Exact only where `has_words` holds of it and of what stands before it.
         """
-        return np.asarray(self._ids(_WORD + text)[len(self._word) :], np.int32)
+        return self._words([], _WORD_STARTS.split(text))
 
     def encode_last_word(self, text: str) -> Ids:
         """Ids of a piece that starts with a space after a word and ends with a newline.
@@ -164,9 +187,6 @@ class Prompt:
         self._bos = chat is not Chat.template and encoder.bos is not None
         self.asks_before = "{question}" in self._head
         self._plain_head = self._start(encoder.encode_start(self._head))
-        before, _, after = self._tail.partition("{question}")
-        self._before = encoder.encode(before) if before.endswith("\n") else NONE
-        self._after = encoder.encode_word(after) if after else NONE
         self._last_word = lru_cache(maxsize=1 << 16)(self._encode_last_word)
 
     def _start(self, ids: Ids) -> Ids:
@@ -201,31 +221,18 @@ class Prompt:
         encode = self.encoder.encode_last_word
         return encode(word + self.separator), encode(word + self.end)
 
-    def _asked(self, question: str) -> Ids:
-        """Ids of the tail with its question; what is the same in every tail is encoded once."""
-        before, mark, after = self._tail.partition("{question}")
-        encode = self.encoder.encode_end
-        if mark and question and not (question[0].isspace() or question[-1].isspace()):
-            starts = not before or before.endswith("\n")
-            ends = not after or (self.encoder.words_apart and _is_word(after))
-            if starts and ends:
-                return np.concatenate([self._before, encode(question), self._after])
-        return encode(before + question + after if mark else before)
-
     def ask(self, question: str, answer: str, *, id: str = "", kind: str = "") -> Asked:
         """A question after a context, and its answer."""
-        text = self._tail.replace("{question}", question)
-        return self._with_answer(text, self._asked(question), answer, id, kind, closed=False)
+        return self._ask(self._tail.replace("{question}", question), answer, id, kind, closed=False)
 
     def ask_closed(self, question: str, answer: str, *, id: str = "", kind: str = "") -> Asked:
         """A question without a context."""
-        text = self._closed.replace("{question}", question)
-        prompt = self.encoder.encode_end(text, start_of_row=True)
-        return self._with_answer(text, prompt, answer, id, kind, closed=True)
+        return self._ask(
+            self._closed.replace("{question}", question), answer, id, kind, closed=True
+        )
 
-    def _with_answer(
-        self, text: str, prompt: Ids, answer: str, id: str, kind: str, *, closed: bool
-    ) -> Asked:
+    def _ask(self, text: str, answer: str, id: str, kind: str, *, closed: bool) -> Asked:
+        prompt = self.encoder.encode_end(text, start_of_row=closed)
         said = self._said(text, self._space + answer, prompt, closed=closed)
         return Asked(
             id=id,
@@ -236,7 +243,8 @@ class Prompt:
 
     def _said(self, text: str, answer: str, prompt: Ids, *, closed: bool) -> Ids:
         """Ids of an answer as they follow its prompt, end token left out."""
-        if _is_word(answer) and self.encoder.words_apart and text and not text[-1].isspace():
+        word = answer[:1] == " " and not answer[1:2].isspace() and text and not text[-1].isspace()
+        if word and self.encoder.has_words(text + answer):
             return self.encoder.encode_word(answer)
         if text.endswith("\n") and answer and not answer[0].isspace():
             return self.encoder.encode_end(answer)
@@ -249,11 +257,6 @@ class Prompt:
         """The whole prompt as text, without the beginning-of-sequence token."""
         head, tail = (part.replace("{question}", question) for part in (self._head, self._tail))
         return head + self.separator.join(segments) + self.end + tail
-
-
-def _is_word(text: str) -> bool:
-    """Whether a text starts with one space and goes on with something."""
-    return text[:1] == " " and not text[1:2].isspace() and len(text) > 1
 
 
 def _around_context(config: DataConfig, chat: Chat, tokenizer: Any) -> tuple[str, str]:
