@@ -98,9 +98,7 @@ def test_a_corpus_too_small_for_the_contexts_is_refused(made) -> None:
 
 
 def test_evidence_that_fits_no_context_is_counted(made) -> None:
-    with pytest.raises(
-        ConfigError, match=r"integration, \d+ short_context questions.*drop_oversized"
-    ):
+    with pytest.raises(ConfigError, match=r"integration.*drop_oversized"):
         mixture(made, context_range=[512, 700])
     left = mixture(made, context_range=[512, 700], drop_oversized=True).left_out
     assert left["integration: evidence longer than any context, left out"] > 0
