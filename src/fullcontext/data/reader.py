@@ -3,8 +3,8 @@
 import shlex
 from typing import Any
 
-from fullcontext.compose import ConfigError, plain
-from fullcontext.config import Filler, SotuCorpus
+from fullcontext.compose import ConfigError, option, plain
+from fullcontext.config import Filler
 from fullcontext.data import manifest, neighbours
 from fullcontext.data.table import Store
 
@@ -63,16 +63,10 @@ def missing(config: Any) -> str:
 
 def command(config: Any) -> str:
     """The command that makes the store of a config."""
-    corpus, data, model = config.corpus, config.data, config.model
-    words = [f"corpus={corpus.name}", f"data={data.name}", f"model={model.name}"]
-    words += [
-        f"corpus.{name}={value}"
-        for name in ("path", "text_tokens", "max_documents", "text_field", "id_field")
-        if (value := getattr(corpus, name, None)) is not None
-        and (name != "path" or corpus.name == "files")
-        and (name != "text_tokens" or value != SotuCorpus().text_tokens)
-        and (name != "text_field" or value != "text")
-    ]
+    data = config.data
+    words = [*option("corpus", config.corpus), f"data={data.name}", f"model={config.model.name}"]
+    if config.writer.name != "template":
+        words += option("writer", config.writer)
     words.append(f"data.segment_size={data.segment_size}")
     if data.filler_segment_size is not None:
         words.append(f"data.filler_segment_size={data.filler_segment_size}")
