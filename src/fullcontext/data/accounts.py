@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fullcontext.config import DataConfig, LengthLaw, Placement
+from fullcontext.config import AnswerStyle, DataConfig, LengthLaw, Placement
 from fullcontext.data.goodness import chi_square, kolmogorov_smirnov
 from fullcontext.data.mixture import Mixture
 from fullcontext.records import Asked, Example
@@ -117,13 +117,15 @@ class Tally:
 
     def report(self, mixture: Mixture, steps: int) -> dict[str, Any]:
         """data.json of the run folder: requested against realised, with p-values."""
+        plain = self.config.answer_style is AnswerStyle.plain
         return {
             "sources": self._by_kind(mixture, steps),
             "length": self._length(mixture),
             "depth": self._depth(),
             "answer_length": {
                 "edges": [*ANSWERS, 2 * ANSWERS[-1]],
-                "requested": mixture.answers(ANSWERS),
+                # Citations make answers longer than those of the store.
+                "requested": mixture.answers(ANSWERS) if plain else None,
                 "realised": self.answers,
             },
             "by_source": _largest_first(self.sources),

@@ -21,8 +21,8 @@ from typing import Any, cast
 
 import numpy as np
 
-from fullcontext.compose import ConfigError
-from fullcontext.config import Chat, DataConfig, QuestionPosition
+from fullcontext.config import Chat, DataConfig
+from fullcontext.data import markup
 from fullcontext.records import Asked, Ids
 
 _BEFORE, _AFTER, _WORD = "a\n", "a", "a"
@@ -178,9 +178,9 @@ class Prompt:
     def __init__(self, config: DataConfig, chat: Chat, encoder: Encoder) -> None:
         self.encoder = encoder
         self.separator = config.separator
-        self._closed = _render(config.closed_prompt, chat, encoder.tokenizer)
-        self._space, self.end_token = _answer_markup(chat, encoder)
-        self._head, rest = _around_context(config, chat, encoder.tokenizer)
+        self._closed = markup.render(config.closed_prompt, chat, encoder.tokenizer)
+        self._space, self.end_token = markup.around_answer(chat, encoder.tokenizer)
+        self._head, rest = markup.around_context(config, chat, encoder.tokenizer)
         self.end = rest[: len(rest) - len(rest.lstrip("\n"))]
         self._tail = rest[len(self.end) :]
         self._end = np.array([self.end_token], np.int32)
@@ -257,47 +257,3 @@ class Prompt:
         """The whole prompt as text, without the beginning-of-sequence token."""
         head, tail = (part.replace("{question}", question) for part in (self._head, self._tail))
         return head + self.separator.join(segments) + self.end + tail
-
-
-def _around_context(config: DataConfig, chat: Chat, tokenizer: Any) -> tuple[str, str]:
-    """What stands before and after the context, by the position of the question."""
-    after = _render(config.prompt, chat, tokenizer).split("{context}")
-    if config.question_position is QuestionPosition.after:
-        return after[0], after[1]
-    before = _render(config.prompt_before, chat, tokenizer).split("{context}")
-    tail = before if config.question_position is QuestionPosition.before else after
-    return before[0], tail[1]
-
-
-def _answer_markup(chat: Chat, encoder: Encoder) -> tuple[str, int]:
-    """What stands before an answer, and the token that ends it, by the chat template's own word."""
-    tokenizer = encoder.tokenizer
-    if chat is not Chat.template:
-        return " ", encoder.eos
-    turn = [{"role": "user", "content": "Q"}]
-    asked = tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True)
-    turn.append({"role": "assistant", "content": "{answer}"})
-    full = tokenizer.apply_chat_template(turn, tokenize=False)
-    before, _, after = full.partition("{answer}")
-    space = before[len(asked) :] if before.startswith(asked) else ""
-    ends = tokenizer(after, add_special_tokens=False)["input_ids"]
-    return space, ends[0] if ends and ends[0] in tokenizer.all_special_ids else encoder.eos
-
-
-def _render(content: str, chat: Chat, tokenizer: Any) -> str:
-    match chat:
-        case Chat.none:
-            return content
-        case Chat.inst:
-            return f"[INST] {content} [/INST]"
-        case Chat.template:
-            if not tokenizer.chat_template:
-                raise ConfigError(
-                    "model.chat=template, but the tokenizer has no chat template;"
-                    " set model.chat=inst or model.chat=none"
-                )
-            turn = [{"role": "user", "content": content}]
-            text = tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True)
-            if text.count("{question}") != 1:
-                raise ConfigError("the chat template changes the user's text; set model.chat=none")
-            return cast(str, text)
