@@ -12,7 +12,8 @@ import numpy as np
 import torch
 
 from fullcontext.config import Normalise, Precision, TrainConfig
-from fullcontext.data.mixture import Mixture, Tally
+from fullcontext.data.accounts import Tally
+from fullcontext.data.mixture import Mixture
 from fullcontext.data.packing import pack, plan
 from fullcontext.objective import sft
 from fullcontext.records import Example, Row
@@ -78,7 +79,7 @@ class Loop:
         self.config, self.model, self.mixture, self.device = config, model, mixture, device
         self.optimizer = adamw(config, model)
         self.progress = Progress()
-        self.tally = Tally(config.data, config.seed)
+        self.tally = Tally(config.data)
 
     def run(self, steps: int, bad: Callable[[int, Step, list[Example]], None]) -> Iterator[Step]:
         """Steps from `progress.step` up to `steps`; each is yielded when it is done.
@@ -169,7 +170,7 @@ class Loop:
     def restore(self, extra: dict[str, Any]) -> None:
         """Goes on where a checkpoint was written."""
         self.progress = Progress(**extra["progress"])
-        self.tally = Tally(self.config.data, self.config.seed, **extra["tally"])
+        self.tally = Tally(self.config.data, **extra["tally"])
 
 
 def adamw(config: TrainConfig, model: Any) -> torch.optim.AdamW:
@@ -223,7 +224,7 @@ def bad_record(step: int, done: Step, examples: list[Example]) -> str:
         "step": step,
         "loss": repr(done.loss),
         "grad_norm": repr(done.grad_norm),
-        "examples": [example.index for example in examples],
+        "examples": [asked.index for example in examples for asked in example.asked],
         "questions": [asked.id for example in examples for asked in example.asked],
     }
     return json.dumps(record) + "\n"
