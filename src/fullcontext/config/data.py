@@ -141,6 +141,9 @@ class DataConfig:
     """Questions that share one context, each with its exact own loss."""
     curriculum: list[StageConfig] = field(default_factory=list)
     """What the first steps differ in, stage after stage; the steps after them are as above."""
+    limit: int | None = None
+    """Only the first so many examples, again and again, to see whether they can be learnt by heart;
+    null goes through all."""
     separator: str = "\n"
     """Between segments."""
     prompt: str = "{context}\n\n{question}"
@@ -173,6 +176,7 @@ class DataConfig:
         check.within("data.questions_per_context", self.questions_per_context, 1)
         check.within("data.filler_segment_size", self.filler_segment_size, 8, 1 << 20)
         check.within("data.hard_neighbours", self.hard_neighbours, 1)
+        check.within("data.limit", self.limit, 1)
         if self.length is LengthLaw.natural and "key_value" in self.kinds:
             raise ValueError(
                 "data.length=natural draws the lengths of documents, which key_value has none of;"

@@ -225,3 +225,29 @@ class TrackingConfig:
     def __post_init__(self) -> None:
         check.within("tracking.init_timeout_s", self.init_timeout_s, 1)
         check.within("tracking.finish_timeout_s", self.finish_timeout_s, 1)
+
+
+@dataclass(kw_only=True)
+class HardwareConfig:
+    """What is known of the machine."""
+
+    peak_flops: float | None = None
+    """FLOP/s of one device at its best, for model FLOPs utilisation; null takes that of A100, H100
+    and H200 in bf16, and leaves utilisation out elsewhere."""
+
+    def __post_init__(self) -> None:
+        check.above("hardware.peak_flops", self.peak_flops, 0)
+
+
+@dataclass(kw_only=True)
+class ProfileConfig:
+    """Which steps are traced."""
+
+    steps: list[int] = field(default_factory=list)
+    """First and last step of the trace, from 1; empty traces nothing."""
+
+    def __post_init__(self) -> None:
+        if self.steps and not (len(self.steps) == 2 and 1 <= self.steps[0] <= self.steps[1]):
+            raise ValueError(
+                f"profile.steps={self.steps} must be [first, last] with 1 <= first <= last"
+            )

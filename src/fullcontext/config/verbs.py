@@ -8,11 +8,13 @@ from fullcontext.config.data import DataConfig
 from fullcontext.config.training import (
     AttentionConfig,
     CheckpointConfig,
+    HardwareConfig,
     ModelConfig,
     ObjectiveConfig,
     OptimizerConfig,
     PositionsConfig,
     Precision,
+    ProfileConfig,
     ScheduleConfig,
     ShardingConfig,
     TrackingConfig,
@@ -117,6 +119,8 @@ class TrainConfig:
     tracking: TrackingConfig
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
+    hardware: HardwareConfig = field(default_factory=HardwareConfig)
+    profile: ProfileConfig = field(default_factory=ProfileConfig)
     name: str | None = None
     """Name of the run in tables and in W&B; null takes the chosen experiment's."""
     claim: str | None = None
@@ -149,6 +153,11 @@ class TrainConfig:
         check.within("log_every", self.log_every, 1)
         check.within("max_bad_steps", self.max_bad_steps, 1)
         check.within("threads", self.threads, 1)
+        if self.data.limit is not None and self.data.limit % self.batch_size:
+            raise ValueError(
+                f"data.limit={self.data.limit} is not a multiple of batch_size={self.batch_size};"
+                " whole batches come again"
+            )
         for stage in self.data.all_stages:
             self._check_stage(stage)
         if self.probe.tasks:

@@ -45,6 +45,8 @@ class Mixture:
 
     def batch(self, step: int) -> list[Example]:
         """The examples of an optimizer step: `batch_size` questions, whatever the world size."""
+        if self.config.limit is not None:
+            step %= max(1, self.config.limit // self.batch_size)
         stage = self._at(step)
         return [self._example(planned, stage) for planned in self._plan(step)]
 
@@ -114,6 +116,8 @@ class Mixture:
                     f"  note: {self.pools[kind]:,} {kind} questions are asked"
                     f" {count / self.pools[kind]:,.1f} times each"
                 )
+        if self.config.limit is not None:
+            lines.append(f"  note: only the first {self.config.limit:,} examples, again and again")
         lines.append(
             f"  {'all':<14} {'':>7} {totals[0]:>10,.0f} {'':>10} {totals[1]:>14,.0f}"
             f" {totals[2]:>18,.0f}"

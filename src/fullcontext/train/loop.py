@@ -17,7 +17,9 @@ from fullcontext.data.mixture import Mixture
 from fullcontext.data.packing import pack, plan
 from fullcontext.objective import sft
 from fullcontext.records import Example, Row
+from fullcontext.train.flops import price
 from fullcontext.train.schedule import learning_rate
+from fullcontext.train.watching import Gauge, Losses
 
 
 class Diverged(RuntimeError):
@@ -50,8 +52,8 @@ class Step:
     supervised: int
     examples: int
     seconds: float
-    by_kind: dict[str, float] = field(default_factory=dict)
-    """Mean token loss of each kind of question."""
+    watched: dict[str, float] = field(default_factory=dict)
+    """What train/watching.py has to say of it."""
 
     @property
     def is_finite(self) -> bool:
@@ -66,7 +68,7 @@ class Step:
             "tokens_per_s": round(self.tokens / self.seconds, 1),
             "supervised_per_s": round(self.supervised / self.seconds, 1),
             "examples_per_s": round(self.examples / self.seconds, 3),
-            **{f"loss/{kind}": value for kind, value in sorted(self.by_kind.items())},
+            **self.watched,
         }
 
 
@@ -80,6 +82,8 @@ class Loop:
         self.optimizer = adamw(config, model)
         self.progress = Progress()
         self.tally = Tally(config.data)
+        self.price = price(model)
+        self.gauge = Gauge(config, self.price, device)
 
     def run(self, steps: int, bad: Callable[[int, Step, list[Example]], None]) -> Iterator[Step]:
         """Steps from `progress.step` up to `steps`; each is yielded when it is done.
@@ -87,8 +91,8 @@ class Loop:
         Raises Diverged after `max_bad_steps` non-finite steps in a row.
         """
         with _prefetched(self.mixture, self.progress.step, steps) as batches:
-            for examples in batches:
-                done = self.step(examples, steps)
+            for examples, waited in batches:
+                done = self.step(examples, steps, waited)
                 self._count(done, examples)
                 if not done.is_finite:
                     bad(self.progress.step, done, examples)
@@ -100,21 +104,23 @@ class Loop:
                         )
                 yield done
 
-    def step(self, examples: list[Example], steps: int) -> Step:
-        """One optimizer step over `examples`, in as many micro-batches as `max_tokens` asks for."""
+    def step(self, examples: list[Example], steps: int, waited: float = 0.0) -> Step:
+        """One optimizer step over `examples`, in as many micro-batches as `max_tokens` asks for.
+
+        `waited` are the seconds that assembling them held up the loop.
+        """
         start = time.perf_counter()
         rate = learning_rate(self.config.schedule, self.progress.step, steps)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         count = self._global_count(examples)
         total = 0.0
-        sums: dict[str, float] = {}
-        counts: dict[str, int] = {}
-        for micro in plan(examples, self.config.max_tokens):
+        losses = Losses(self.config.data.kinds)
+        for micro in plan(examples, self.config.max_tokens, price=self.price)[0]:
             row = pack([examples[i] for i in micro])
             loss = self._backward(row, count)
             total += float(loss.total.detach())
-            _add_by_kind(row, loss.token_nll.cpu().numpy(), sums, counts)
+            losses.add(row, loss.token_nll.cpu().numpy())
         norm = float(
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.optimizer.clip_norm)
         )
@@ -126,12 +132,12 @@ class Loop:
             supervised=sum(e.supervised for e in examples),
             examples=sum(len(e.asked) for e in examples),
             seconds=0.0,
-            by_kind={kind: sums[kind] / counts[kind] for kind in sums},
         )
         if done.is_finite:
             self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        done.seconds = time.perf_counter() - start
+        done.seconds = time.perf_counter() - start + waited
+        done.watched = losses.record() | self.gauge.read(examples, done.seconds, waited)
         return done
 
     def _backward(self, row: Row, count: float) -> sft.LossSum:
@@ -191,29 +197,24 @@ def adamw(config: TrainConfig, model: Any) -> torch.optim.AdamW:
     )
 
 
-def _add_by_kind(
-    row: Row, nll: np.ndarray[Any, Any], sums: dict[str, float], counts: dict[str, int]
-) -> None:
-    kinds = [asked.kind for example in row.examples for asked in example.asked]
-    totals = np.bincount(row.label_questions, nll)
-    for kind, total, number in zip(kinds, totals, np.bincount(row.label_questions), strict=True):
-        sums[kind] = sums.get(kind, 0.0) + float(total)
-        counts[kind] = counts.get(kind, 0) + int(number)
-
-
 @contextlib.contextmanager
-def _prefetched(mixture: Mixture, start: int, stop: int) -> Iterator[Iterator[list[Example]]]:
-    """Batches of steps [start, stop), each assembled while the one before is trained on."""
+def _prefetched(
+    mixture: Mixture, start: int, stop: int
+) -> Iterator[Iterator[tuple[list[Example], float]]]:
+    """Batches of steps [start, stop), each assembled while the one before is trained on; and for
+    how many seconds each was waited for."""
     with ThreadPoolExecutor(1, "assembly") as pool:
 
-        def batches() -> Iterator[list[Example]]:
+        def batches() -> Iterator[tuple[list[Example], float]]:
             following = pool.submit(mixture.batch, start) if start < stop else None
             for step in range(start, stop):
                 assert following is not None
+                asked = time.perf_counter()
                 examples = following.result()
+                waited = time.perf_counter() - asked
                 if step + 1 < stop:
                     following = pool.submit(mixture.batch, step + 1)
-                yield examples
+                yield examples, waited
 
         yield batches()
 

@@ -17,7 +17,7 @@ from fullcontext.model import load, tokenizer
 from fullcontext.records import Example
 from fullcontext.store import alone, read_lines, write_aside
 from fullcontext.track import Tracker
-from fullcontext.train import checkpoint
+from fullcontext.train import checkpoint, profiling
 from fullcontext.train.card import model_card
 from fullcontext.train.console import Console
 from fullcontext.train.loop import Diverged, Loop, Step, bad_record
@@ -159,8 +159,13 @@ class _Run:
         failed = True
         try:
             self._probe_if_due()
-            with console.progress(self.loop.progress.step, steps) as show:
+            at = self.loop.progress.step
+            with (
+                console.progress(at, steps) as show,
+                profiling.trace(self.config.profile, self.folder, at, self.world.rank) as traced,
+            ):
                 for done in self.loop.run(steps, self._note_bad):
+                    traced(self.loop.progress.step)
                     last = done.loss
                     self._after(done, show, stop)
                     if stop.name:
