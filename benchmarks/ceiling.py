@@ -64,7 +64,8 @@ def main(tokens: int = 2048, steps: int = 3) -> None:
         rates = subject.run_side(script, precision, str(tokens), str(steps))
         ceiling, step = (statistics.median(rates[name]) / 1e9 for name in ("matmul", "step"))
         say(
-            f"| {precision} | {ceiling:,.0f} GFLOP/s | {step:,.0f} GFLOP/s | {step / ceiling:.2f} |\n"
+            f"| {precision} | {ceiling:,.0f} GFLOP/s | {step:,.0f} GFLOP/s |"
+            f" {step / ceiling:.2f} |\n"
         )
         sys.stdout.flush()
 

@@ -83,7 +83,8 @@ def main(tokens: int = 16384, repeats: int = 3) -> None:
             seconds = statistics.median(each["seconds"] for each in found)
             share = memory[side] / memory["transformers"]
             say(
-                f"| {side} | {checkpointing} | {memory[side]:,.0f} MB | {seconds:.1f} | {share:.2f} |\n"
+                f"| {side} | {checkpointing} | {memory[side]:,.0f} MB | {seconds:.1f} |"
+                f" {share:.2f} |\n"
             )
             sys.stdout.flush()
 
