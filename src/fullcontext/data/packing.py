@@ -60,11 +60,12 @@ def cost(example: Example, linear: float = 1.0, quadratic: float = 1 / 24576) ->
     return linear * example.tokens + quadratic * example.tokens**2
 
 
-def plan(examples: Sequence[Example], max_tokens: int) -> list[list[int]]:
-    """Micro-batches as indices into `examples`, of at most `max_tokens` tokens and similar cost.
+def plan(examples: Sequence[Example], max_tokens: int, ranks: int = 1) -> list[list[list[int]]]:
+    """For each rank its micro-batches, as indices into `examples`, of at most `max_tokens` tokens.
 
-    Longest processing time first over the fewest bins that hold the tokens; a function of the
-    examples alone. Raises ConfigError if one example is longer than `max_tokens`.
+    All ranks have the same number of them. Longest processing time first over the fewest bins that
+    hold the tokens; a function of the examples alone. Raises ConfigError if one example is longer
+    than `max_tokens`.
     """
     longest = max(example.tokens for example in examples)
     if longest > max_tokens:
@@ -73,11 +74,13 @@ def plan(examples: Sequence[Example], max_tokens: int) -> list[list[int]]:
         )
     bins = -(-sum(example.tokens for example in examples) // max_tokens)
     order = sorted(range(len(examples)), key=lambda i: (-cost(examples[i]), i))
+    bins = -(-bins // ranks) * ranks
     while True:
         placed = _place(examples, order, bins, max_tokens)
         if placed is not None:
-            return [sorted(indices) for indices in placed if indices]
-        bins += 1
+            filled = [sorted(indices) for indices in placed]
+            return [filled[rank::ranks] for rank in range(ranks)]
+        bins += ranks
 
 
 def _place(

@@ -11,12 +11,16 @@ from typing import Any
 import numpy as np
 import torch
 
+from fullcontext import launch
 from fullcontext.config import Normalise, Precision, TrainConfig
 from fullcontext.data.accounts import Tally
 from fullcontext.data.mixture import Mixture
 from fullcontext.data.packing import pack, plan
+from fullcontext.model import sharding
+from fullcontext.model.sharding import Share
 from fullcontext.objective import sft
-from fullcontext.records import Example, Row
+from fullcontext.records import Example, Ids, Row
+from fullcontext.train import faults
 from fullcontext.train.schedule import learning_rate
 
 
@@ -74,9 +78,15 @@ class Loop:
     """Model, optimizer and data of a run, and one step after the other."""
 
     def __init__(
-        self, config: TrainConfig, model: Any, mixture: Mixture, device: torch.device
+        self,
+        config: TrainConfig,
+        model: Any,
+        mixture: Mixture,
+        device: torch.device,
+        share: Share | None = None,
     ) -> None:
         self.config, self.model, self.mixture, self.device = config, model, mixture, device
+        self.share = share or Share()
         self.optimizer = adamw(config, model)
         self.progress = Progress()
         self.tally = Tally(config.data)
@@ -101,32 +111,26 @@ class Loop:
                 yield done
 
     def step(self, examples: list[Example], steps: int) -> Step:
-        """One optimizer step over `examples`, in as many micro-batches as `max_tokens` asks for."""
+        """One optimizer step over `examples`: of every rank's micro-batches this one's share.
+
+        Raises ConfigError if no token is supervised, an example is longer than the model's
+        positions, or the device has too little memory.
+        """
         start = time.perf_counter()
         rate = learning_rate(self.config.schedule, self.progress.step, steps)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        count = self._global_count(examples)
-        total = 0.0
-        sums: dict[str, float] = {}
-        counts: dict[str, int] = {}
-        for micro in plan(examples, self.config.max_tokens):
-            row = pack([examples[i] for i in micro])
-            loss = self._backward(row, count)
-            total += float(loss.total.detach())
-            _add_by_kind(row, loss.token_nll.cpu().numpy(), sums, counts)
-        norm = float(
-            torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.optimizer.clip_norm)
-        )
+        total, by_kind = self._accumulate(examples, self._global_count(examples))
+        norm = sharding.clip(self.model, self.config.optimizer.clip_norm)
         done = Step(
-            loss=total / count,
+            loss=total,
             grad_norm=norm,
             lr=rate,
             tokens=sum(e.tokens for e in examples),
             supervised=sum(e.supervised for e in examples),
             examples=sum(len(e.asked) for e in examples),
             seconds=0.0,
-            by_kind={kind: sums[kind] / counts[kind] for kind in sums},
+            by_kind=by_kind,
         )
         if done.is_finite:
             self.optimizer.step()
@@ -134,15 +138,40 @@ class Loop:
         done.seconds = time.perf_counter() - start
         return done
 
-    def _backward(self, row: Row, count: float) -> sft.LossSum:
-        batch = sft.batch(row, self.config.objective.normalise, self.device)
-        with self._autocast():
-            loss = sft.loss(self.model, batch)
-        (loss.total / count).backward()  # type: ignore[no-untyped-call]
+    def _accumulate(self, examples: list[Example], count: float) -> tuple[float, dict[str, float]]:
+        """Gradients of the whole step; its loss, and the mean token loss of each kind."""
+        faults.refuse(examples, self.model.config.max_position_embeddings)
+        total = 0.0
+        counts = _supervised_by_kind(examples)
+        sums = dict.fromkeys(counts, 0.0)
+        plans = plan(examples, self.config.row_tokens, self.share.number)
+        own, normalise = plans[self.share.index], self.config.objective.normalise
+        for number, micro in enumerate(own, 1):
+            sharding.sync(self.model, self.share, is_last=number == len(own))
+            # A rank without examples takes part in the collectives with one that weighs nothing.
+            row = pack([examples[i] for i in micro] if micro else [min(examples, key=_tokens)])
+            batch = sft.batch(row, normalise, self.device, self.share.exchange)
+            loss = self._backward(batch, count, weight=float(bool(micro)))
+            if micro:
+                total += float(loss.total.detach())
+                _add_by_kind(row, batch.questions, loss.token_nll.cpu().numpy(), sums)
+        # Each rank of a share has its own tokens, so that all ranks add up to all tokens.
+        total, *summed = launch.sum_floats([total, *sums.values()])
+        pairs = zip(counts.items(), summed, strict=True)
+        return total / count, {kind: value / number for (kind, number), value in pairs}
+
+    def _backward(self, batch: sft.Batch, count: float, weight: float) -> sft.LossSum:
+        try:
+            with self._autocast():
+                loss = sft.loss(self.model, batch)
+            (loss.total * weight / count).backward()  # type: ignore[no-untyped-call]
+        except (RuntimeError, MemoryError) as error:
+            raise faults.explained(error, self.config, batch.input_ids.shape[1]) from error
         return loss
 
     def _autocast(self) -> contextlib.AbstractContextManager[Any]:
-        if self.config.precision is Precision.fp32:
+        # Where weights are sharded, they come out of the all-gather in bf16 already.
+        if self.config.precision is Precision.fp32 or self.config.sharding.splits_weights:
             return contextlib.nullcontext()
         return torch.autocast(self.device.type, dtype=torch.bfloat16)
 
@@ -191,14 +220,23 @@ def adamw(config: TrainConfig, model: Any) -> torch.optim.AdamW:
     )
 
 
+def _tokens(example: Example) -> int:
+    return example.tokens
+
+
+def _supervised_by_kind(examples: list[Example]) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for asked in (asked for example in examples for asked in example.asked):
+        counts[asked.kind] = counts.get(asked.kind, 0) + len(asked.answer)
+    return counts
+
+
 def _add_by_kind(
-    row: Row, nll: np.ndarray[Any, Any], sums: dict[str, float], counts: dict[str, int]
+    row: Row, questions: Ids, nll: np.ndarray[Any, Any], sums: dict[str, float]
 ) -> None:
     kinds = [asked.kind for example in row.examples for asked in example.asked]
-    totals = np.bincount(row.label_questions, nll)
-    for kind, total, number in zip(kinds, totals, np.bincount(row.label_questions), strict=True):
-        sums[kind] = sums.get(kind, 0.0) + float(total)
-        counts[kind] = counts.get(kind, 0) + int(number)
+    for kind, total in zip(kinds, np.bincount(questions, nll, len(kinds)), strict=True):
+        sums[kind] += float(total)
 
 
 @contextlib.contextmanager
