@@ -138,6 +138,10 @@ class Loop:
         done.seconds = time.perf_counter() - start
         return done
 
+    def gradients(self, examples: list[Example]) -> float:
+        """Leaves the gradients of a step in the weights, without an update; its loss."""
+        return self._accumulate(examples, self._global_count(examples))[0]
+
     def _accumulate(self, examples: list[Example], count: float) -> tuple[float, dict[str, float]]:
         """Gradients of the whole step; its loss, and the mean token loss of each kind."""
         faults.refuse(examples, self.model.config.max_position_embeddings)
