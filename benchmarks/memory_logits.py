@@ -30,7 +30,7 @@ def ours(tokens: int, checkpointing: bool) -> dict[str, float]:
     from fullcontext.data.packing import pack
     from fullcontext.objective import sft
 
-    config = subject.config(f"gradient_checkpointing={checkpointing}".lower())
+    config = subject.config(f"checkpointing={'full' if checkpointing else 'none'}")
     model = subject.loop(config).model
     example = subject.example(tokens - subject.PROMPT - ANSWER, 1, 0, ANSWER)
     batch = sft.batch(pack([example]), Normalise.token)
@@ -47,7 +47,7 @@ def plain(tokens: int, checkpointing: bool) -> dict[str, float]:
     model = MistralForCausalLM(mistral_config(subject.config().model.architecture)).float().train()
     model.config.use_cache = False
     if checkpointing:
-        model.gradient_checkpointing_enable({"use_reentrant": False})
+        model.activation_checkpointing_enable({"use_reentrant": False})
     example = subject.example(tokens - subject.PROMPT - ANSWER, 1, 0, ANSWER)
     (asked,) = example.asked
     given = np.concatenate([example.context, asked.prompt, asked.answer]).astype(np.int64)

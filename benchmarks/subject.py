@@ -48,14 +48,13 @@ def loop(given: Any) -> Any:
 
     from fullcontext.data.mixture import Mixture
     from fullcontext.data.tokens import Encoder, Prompt
-    from fullcontext.model import load, tokenizer
+    from fullcontext.model import load, sharding, tokenizer
     from fullcontext.train.loop import Loop
 
     prompt = Prompt(given.data, given.model.chat, Encoder(tokenizer.load(given.model)))
     mixture = Mixture(given.data, prompt, None, given.seed, given.batch_size)
     model = load.load(given.model, given.positions, given.seed).train()
-    if given.gradient_checkpointing:
-        model.gradient_checkpointing_enable({"use_reentrant": False})
+    sharding.recompute(model, given.checkpointing)
     return Loop(given, model, mixture, torch.device("cpu"))
 
 

@@ -119,6 +119,11 @@ class Span(NamedTuple):
     start: int
     stop: int
 
+    @property
+    def length(self) -> int:
+        """How many tokens it holds."""
+        return self.stop - self.start
+
 
 class Block(NamedTuple):
     """Queries of one span see the keys of `keys`, and themselves causally.

@@ -64,9 +64,7 @@ def test_without_a_known_peak_no_utilisation_is_claimed(train_config) -> None:
 
 
 def test_what_is_computed_again_is_named_apart(train_config) -> None:
-    config = train_config(
-        "experiments=debug", "hardware.peak_flops=10000", "gradient_checkpointing=true"
-    )
+    config = train_config("experiments=debug", "hardware.peak_flops=10000", "checkpointing=full")
     gauge = Gauge(config, Price(token=100, pair=10, label=1), torch.device("cpu"))
     read = gauge.read([example("a", (1, None))], 1.0, 0.0)
     assert read["mfu"] == pytest.approx(0.2433)

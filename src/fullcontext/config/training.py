@@ -17,15 +17,6 @@ class Chat(StrEnum):
     """No markup."""
 
 
-class Strategy(StrEnum):
-    """How weights, gradients and optimizer state are spread over ranks."""
-
-    none = "none"
-    ddp = "ddp"
-    full_shard = "full_shard"
-    hybrid = "hybrid"
-
-
 class Decay(StrEnum):
     """What the learning rate does after warm-up."""
 
@@ -48,6 +39,17 @@ class Precision(StrEnum):
 
     fp32 = "fp32"
     bf16 = "bf16"
+    bf16_weights = "bf16_weights"
+    """Known only so that it can be refused with the reason."""
+
+    def refuse_lossy(self) -> None:
+        """Raises ValueError for weights that cannot hold an update."""
+        if self is Precision.bf16_weights:
+            raise ValueError(
+                "precision=bf16_weights is not to be had: bf16 keeps 8 bits, so that an update of"
+                " 1e-6 to a weight of 1e-2 is lost; choose precision=bf16, which computes in bf16"
+                " and keeps fp32 weights"
+            )
 
 
 class TrackingMode(StrEnum):
@@ -121,25 +123,6 @@ class PositionsConfig:
 
     def __post_init__(self) -> None:
         check.above("positions.rope_theta", self.rope_theta, 1)
-
-
-@dataclass(kw_only=True)
-class AttentionConfig:
-    """Which kernel reads the block table."""
-
-    backend: str = "blocks"
-    """`blocks`: one scaled-dot-product call for all blocks of a shape; exact on any device."""
-
-    def __post_init__(self) -> None:
-        check.one_of("attention.backend", self.backend, ("blocks",))
-
-
-@dataclass(kw_only=True)
-class ShardingConfig:
-    """How a model is spread over ranks."""
-
-    strategy: Strategy = Strategy.none
-    cpu_offload: bool = False
 
 
 @dataclass(kw_only=True)

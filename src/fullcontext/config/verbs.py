@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from fullcontext.config import check
 from fullcontext.config.corpus import CorpusConfig, InstructionsConfig
 from fullcontext.config.data import DataConfig
+from fullcontext.config.sharding import AttentionConfig, Checkpointing, ShardingConfig
 from fullcontext.config.training import (
-    AttentionConfig,
     CheckpointConfig,
     HardwareConfig,
     ModelConfig,
@@ -16,7 +16,6 @@ from fullcontext.config.training import (
     Precision,
     ProfileConfig,
     ScheduleConfig,
-    ShardingConfig,
     TrackingConfig,
 )
 from fullcontext.config.writing import EvidenceCheck, FiltersConfig, JudgeConfig, WriterConfig
@@ -132,9 +131,10 @@ class TrainConfig:
     max_steps: int | None = None
     """Fewer steps than `epochs` gives, spanned by the whole schedule; null trains all epochs."""
     max_tokens: int = 32768
-    """Most tokens that run through the model at once (one micro-batch)."""
+    """Most tokens that run through the model at once on a rank; a micro-batch holds up to
+    `sharding.context_parallel` times as many."""
     precision: Precision = Precision.bf16
-    gradient_checkpointing: bool = False
+    checkpointing: Checkpointing = Checkpointing.none
     log_every: int = 1
     max_bad_steps: int = 5
     """Steps in a row with a non-finite loss or gradient before the run gives up."""
@@ -158,6 +158,9 @@ class TrainConfig:
                 f"data.limit={self.data.limit} is not a multiple of batch_size={self.batch_size};"
                 " whole batches come again"
             )
+        self.precision.refuse_lossy()
+        architecture = self.model.architecture
+        self.sharding.exchange_by(architecture.num_heads, architecture.num_kv_heads)
         for stage in self.data.all_stages:
             self._check_stage(stage)
         if self.probe.tasks:
@@ -166,7 +169,7 @@ class TrainConfig:
     def _check_stage(self, stage: DataConfig) -> None:
         longest = stage.context_range[1]
         alone = stage.questions_per_context == 1 or stage.needs_store
-        if alone and longest > self.max_tokens:
+        if alone and longest > self.row_tokens:
             raise ValueError(
                 f"max_tokens={self.max_tokens} is below the longest example,"
                 f" data.context_range[1]={longest}; raise max_tokens or shorten the contexts"
@@ -180,6 +183,11 @@ class TrainConfig:
                 f"{key}={tokens} exceeds model.architecture.max_positions={positions} of model"
                 f" {self.model.name}; shorten it or choose a model with more positions"
             )
+
+    @property
+    def row_tokens(self) -> int:
+        """Most tokens of a micro-batch, which context-parallel ranks share."""
+        return self.max_tokens * self.sharding.context_parallel
 
     @property
     def steps(self) -> int:
@@ -207,6 +215,9 @@ class ProbeRunConfig:
     seed: int = 0
     threads: int | None = None
     name: str | None = None
+
+    def __post_init__(self) -> None:
+        self.precision.refuse_lossy()
 
 
 @dataclass(kw_only=True)

@@ -32,7 +32,7 @@ class Work:
     """Attention counted for all keys of a query's block, later ones too: the convention of
     6 N + 12 L d s a token (PaLM, appendix B), with s the length of the block, not of the row."""
     recomputed: int
-    """What `full` activation checkpointing computes once more: the forward pass of the layers."""
+    """What checkpointing of all layers computes once more: their forward pass."""
 
 
 def price(model: Any) -> Price:

@@ -11,12 +11,16 @@ from typing import Any
 import numpy as np
 import torch
 
+from fullcontext import launch
 from fullcontext.config import Normalise, Precision, TrainConfig
 from fullcontext.data.accounts import Tally
 from fullcontext.data.mixture import Mixture
 from fullcontext.data.packing import pack, plan
+from fullcontext.model import sharding
+from fullcontext.model.sharding import Share
 from fullcontext.objective import sft
-from fullcontext.records import Example, Row
+from fullcontext.records import Example
+from fullcontext.train import faults
 from fullcontext.train.flops import price
 from fullcontext.train.schedule import learning_rate
 from fullcontext.train.watching import Gauge, Losses
@@ -76,14 +80,21 @@ class Loop:
     """Model, optimizer and data of a run, and one step after the other."""
 
     def __init__(
-        self, config: TrainConfig, model: Any, mixture: Mixture, device: torch.device
+        self,
+        config: TrainConfig,
+        model: Any,
+        mixture: Mixture,
+        device: torch.device,
+        share: Share | None = None,
     ) -> None:
         self.config, self.model, self.mixture, self.device = config, model, mixture, device
+        self.share = share or Share()
         self.optimizer = adamw(config, model)
         self.progress = Progress()
         self.tally = Tally(config.data)
         self.price = price(model)
-        self.gauge = Gauge(config, self.price, device)
+        ranks = self.share.number * config.sharding.context_parallel
+        self.gauge = Gauge(config, self.price, device, ranks)
 
     def run(self, steps: int, bad: Callable[[int, Step, list[Example]], None]) -> Iterator[Step]:
         """Steps from `progress.step` up to `steps`; each is yielded when it is done.
@@ -105,27 +116,21 @@ class Loop:
                 yield done
 
     def step(self, examples: list[Example], steps: int, waited: float = 0.0) -> Step:
-        """One optimizer step over `examples`, in as many micro-batches as `max_tokens` asks for.
+        """One optimizer step over `examples`: of every rank's micro-batches this one's share.
 
-        `waited` are the seconds that assembling them held up the loop.
+        `waited` are the seconds that assembling them held up the loop. Raises ConfigError if no
+        token is supervised, an example is longer than the model's positions, or the device has too
+        little memory.
         """
         start = time.perf_counter()
         rate = learning_rate(self.config.schedule, self.progress.step, steps)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        count = self._global_count(examples)
-        total = 0.0
         losses = Losses(self.config.data.kinds)
-        for micro in plan(examples, self.config.max_tokens, price=self.price)[0]:
-            row = pack([examples[i] for i in micro])
-            loss = self._backward(row, count)
-            total += float(loss.total.detach())
-            losses.add(row, loss.token_nll.cpu().numpy())
-        norm = float(
-            torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.optimizer.clip_norm)
-        )
+        loss = self._accumulate(examples, self._global_count(examples), losses)
+        norm = sharding.clip(self.model, self.config.optimizer.clip_norm)
         done = Step(
-            loss=total / count,
+            loss=loss,
             grad_norm=norm,
             lr=rate,
             tokens=sum(e.tokens for e in examples),
@@ -140,15 +145,42 @@ class Loop:
         done.watched = losses.record() | self.gauge.read(examples, done.seconds, waited)
         return done
 
-    def _backward(self, row: Row, count: float) -> sft.LossSum:
-        batch = sft.batch(row, self.config.objective.normalise, self.device)
-        with self._autocast():
-            loss = sft.loss(self.model, batch)
-        (loss.total / count).backward()  # type: ignore[no-untyped-call]
+    def gradients(self, examples: list[Example]) -> float:
+        """Leaves the gradients of a step in the weights, without an update; its loss."""
+        losses = Losses(self.config.data.kinds)
+        return self._accumulate(examples, self._global_count(examples), losses)
+
+    def _accumulate(self, examples: list[Example], count: float, losses: Losses) -> float:
+        """Gradients of the whole step; its loss. Token losses are added to `losses`."""
+        faults.refuse(examples, self.model.config.max_position_embeddings)
+        total = 0.0
+        plans = plan(examples, self.config.row_tokens, self.share.number, self.price)
+        own, normalise = plans[self.share.index], self.config.objective.normalise
+        for number, micro in enumerate(own, 1):
+            sharding.sync(self.model, self.share, is_last=number == len(own))
+            # A rank without examples takes part in the collectives with one that weighs nothing.
+            row = pack([examples[i] for i in micro] if micro else [min(examples, key=_tokens)])
+            batch = sft.batch(row, normalise, self.device, self.share.exchange)
+            loss = self._backward(batch, count, weight=float(bool(micro)))
+            if micro:
+                total += float(loss.total.detach())
+                losses.add(row, batch.questions, loss.token_nll.cpu().numpy())
+        # Each rank of a share has its own tokens, so that all ranks add up to all tokens.
+        total, *losses.sums = launch.sum_floats([total, *losses.sums])
+        return total / count
+
+    def _backward(self, batch: sft.Batch, count: float, weight: float) -> sft.LossSum:
+        try:
+            with self._autocast():
+                loss = sft.loss(self.model, batch)
+            (loss.total * weight / count).backward()  # type: ignore[no-untyped-call]
+        except (RuntimeError, MemoryError) as error:
+            raise faults.explained(error, self.config, batch.input_ids.shape[1]) from error
         return loss
 
     def _autocast(self) -> contextlib.AbstractContextManager[Any]:
-        if self.config.precision is Precision.fp32:
+        # Where weights are sharded, they come out of the all-gather in bf16 already.
+        if self.config.precision is Precision.fp32 or self.config.sharding.splits_weights:
             return contextlib.nullcontext()
         return torch.autocast(self.device.type, dtype=torch.bfloat16)
 
@@ -195,6 +227,10 @@ def adamw(config: TrainConfig, model: Any) -> torch.optim.AdamW:
         betas=(settings.beta1, settings.beta2),
         eps=settings.epsilon,
     )
+
+
+def _tokens(example: Example) -> int:
+    return example.tokens
 
 
 @contextlib.contextmanager

@@ -2,45 +2,49 @@
 
 import json
 import logging
-import time
+from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fullcontext import launch, provenance
 from fullcontext.compose import ConfigError, RunInfo
-from fullcontext.config import TrainConfig
+from fullcontext.config import Strategy, TrainConfig
 from fullcontext.data import manifest, reader
 from fullcontext.data.mixture import Mixture
 from fullcontext.data.packing import plan
 from fullcontext.data.tokens import Encoder, Prompt
-from fullcontext.model import load, tokenizer
-from fullcontext.records import Example
+from fullcontext.model import load, sharding, tokenizer
+from fullcontext.records import Answer, Example
 from fullcontext.store import alone, read_lines, write_aside
 from fullcontext.track import Tracker
 from fullcontext.train import checkpoint, profiling
 from fullcontext.train.card import model_card
 from fullcontext.train.console import Console
 from fullcontext.train.loop import Diverged, Loop, Step, bad_record
+from fullcontext.train.status import Status
 
 if TYPE_CHECKING:
     from fullcontext.probe.contexts import ProbeContext
 
 log = logging.getLogger("fullcontext")
-STATUS_EVERY_S = 2.0
 BAD_STEPS = "bad_steps.jsonl"
 
 
 def run(config: TrainConfig, info: RunInfo) -> float | None:
-    """Trains, or goes on training, in `info.output_dir`; returns the last loss."""
+    """Trains, or goes on training, in `info.output_dir`; returns the last loss.
+
+    Of several ranks all take the same steps; the first one alone writes the folder.
+    """
     folder = info.output_dir
     name = config.name or info.choices.get("experiments") or "baseline"
-    with (
-        launch.world(config.threads) as world,
-        alone(folder, "training in"),
-        Console(folder) as console,
-        launch.StopFlag().listening() as stop,
-    ):
-        status = Status(folder, name, config.steps)
+    with launch.world(config.threads, config.sharding.timeout_s) as world, ExitStack() as held:
+        if world.is_main:
+            held.enter_context(alone(folder, "training in"))
+        launch.barrier()  # nobody reads the folder of a run that another process is training
+        console = held.enter_context(Console(folder, world.is_main))
+        stop = held.enter_context(launch.StopFlag().listening())
+        status = Status(folder, name, config.steps, world.is_main)
         try:
             loss = _Run(config, info, world, name, status).train(stop, console)
         except BaseException as error:
@@ -56,7 +60,7 @@ def run(config: TrainConfig, info: RunInfo) -> float | None:
 
 class _Run:
     def __init__(
-        self, config: TrainConfig, info: RunInfo, world: launch.World, name: str, status: "Status"
+        self, config: TrainConfig, info: RunInfo, world: launch.World, name: str, status: Status
     ) -> None:
         self.config, self.info, self.world, self.name = config, info, world, name
         self.folder, self.status = info.output_dir, status
@@ -69,22 +73,34 @@ class _Run:
         self.asked = self._probe_contexts()
         log.info("run folder: %s", self.folder)
         log.info("%s\n%s", self._headline(), self.mixture.describe(config.steps))
-        self.loop = Loop(config, self._model(), self.mixture, world.device)
+        model = self._model()
+        share = sharding.share(config.sharding, world, model)
+        self.loop = Loop(config, model, self.mixture, world.device, share)
         self._restore()
-        if not (self.folder / "config.yaml").exists():
-            provenance.write(self.folder, config, info)
-        self.tracker = Tracker(
-            self.folder, config, info, name=name, verb="train", step=self.loop.progress.step
-        )
-        status.id = self.tracker.id
+        self.tracker: Tracker | None = None
+        if world.is_main:
+            if not (self.folder / "config.yaml").exists():
+                provenance.write(self.folder, config, info)
+            self.tracker = Tracker(
+                self.folder, config, info, name=name, verb="train", step=self.loop.progress.step
+            )
+            status.id = self.tracker.id
 
     def _headline(self) -> str:
         config = self.config
         return (
             f"{config.steps:,} steps of {config.batch_size} examples, model {config.model.name}"
             f" ({config.model.architecture.num_parameters / 1e6:,.1f}M parameters) on"
-            f" {self.world.device.type} in {config.precision.value}"
+            f" {self.world.device.type} in {config.precision.value}{self._layout()}"
         )
+
+    def _layout(self) -> str:
+        settings, size = self.config.sharding, self.world.size
+        if settings.strategy is Strategy.none:
+            return ""
+        pieces = settings.context_parallel
+        cut = f", rows cut in {pieces}" if pieces > 1 else ""
+        return f", {settings.strategy.value} over {size} ranks{cut}"
 
     def _mixture(self) -> Mixture:
         config = self.config
@@ -97,8 +113,8 @@ class _Run:
         """A vocabulary of symbols would train on "unknown" without a word."""
         unknown = self.encoder.tokenizer.unk_token_id
         for example in self.mixture.batch(0) + self.mixture.batch(self.config.steps - 1):
-            if example.tokens > self.config.max_tokens:
-                plan([example], self.config.max_tokens)
+            if example.tokens > self.config.row_tokens:
+                plan([example], self.config.row_tokens)
             if any(
                 unknown in ids for asked in example.asked for ids in (asked.prompt, asked.answer)
             ):
@@ -122,18 +138,20 @@ class _Run:
         config = self.config
         init = Path(config.init) if config.init else None
         exported = init and next((p for p in (init / "export", init) if _is_export(p)), None)
-        model = load.load(config.model, config.positions, config.seed, exported or None)
-        if init and not exported:
-            checkpoint.load_weights(model, init)
+        model = load.load(
+            config.model, config.positions, config.seed, exported or None, config.attention.backend
+        )
         if len(self.encoder.tokenizer) > model.get_input_embeddings().num_embeddings:
             raise ConfigError(
                 f"the tokenizer {config.model.tokenizer} has {len(self.encoder.tokenizer)} tokens,"
                 f" the model {config.model.name} embeds"
                 f" {model.get_input_embeddings().num_embeddings}; choose matching ones"
             )
-        if config.gradient_checkpointing:
-            model.gradient_checkpointing_enable({"use_reentrant": False})
-        return model.to(self.world.device).train()
+        sharding.recompute(model, config.checkpointing)
+        model = sharding.shard(model.train(), config.sharding, config.precision, self.world)
+        if init and not exported:
+            checkpoint.load_weights(model, init)
+        return model
 
     def _restore(self) -> None:
         found = checkpoint.newest(self.folder)
@@ -144,7 +162,8 @@ class _Run:
         extra = checkpoint.load(found, self.loop.model, self.loop.optimizer)
         self.loop.restore(extra)
         self.saved = self.loop.progress.step
-        self._rewind_bad_steps()
+        if self.world.is_main:
+            self._rewind_bad_steps()
         log.info("going on from %s", found)
 
     def _rewind_bad_steps(self) -> None:
@@ -167,8 +186,7 @@ class _Run:
                 for done in self.loop.run(steps, self._note_bad):
                     traced(self.loop.progress.step)
                     last = done.loss
-                    self._after(done, show, stop)
-                    if stop.name:
+                    if self._after(done, show, stop):
                         self._save()
                         break
             stopped = self.loop.progress.step < steps
@@ -177,22 +195,30 @@ class _Run:
             failed = False
             return None if stopped else last
         finally:
-            self.tracker.finish(failed)
+            if self.tracker is not None:
+                self.tracker.finish(failed)
             if not failed and self.loop.progress.step < steps:
                 self.status.write("stopped", self.loop.progress.step)
 
-    def _after(self, done: Step, show: Any, stop: launch.StopFlag) -> None:
+    def _after(self, done: Step, show: Any, stop: launch.StopFlag) -> bool:
+        """Records a step, saves and probes where due; whether the run was asked to stop."""
         progress = self.loop.progress
         if progress.step % self.config.log_every == 0 or progress.step == self.config.steps:
             totals = {k: v for k, v in vars(progress).items() if k != "skipped_in_a_row"}
             totals.pop("step")
-            self.tracker.log(progress.step, {**done.record(), **totals})
+            self._log(progress.step, {**done.record(), **totals})
         show(progress.step, done)
         self.status.tick(progress.step, progress.seconds)
         if progress.step % self.config.checkpoint.every_steps == 0:
             self._save()
-        if not stop.name:
-            self._probe_if_due()
+        if stop.agree():
+            return True
+        self._probe_if_due()
+        return False
+
+    def _log(self, step: int, values: dict[str, Any]) -> None:
+        if self.tracker is not None:
+            self.tracker.log(step, values)
 
     def _save(self) -> None:
         step = self.loop.progress.step
@@ -210,18 +236,34 @@ class _Run:
 
     def _probe_if_due(self) -> None:
         settings, step = self.config.probe, self.loop.progress.step
-        if not settings.is_due(step, self.config.steps) or self.tracker.seen(step, "probe/"):
+        if not settings.is_due(step, self.config.steps):
             return
-        from fullcontext.probe.run import ask, scalars, write_answers
+        seen = self.tracker is not None and self.tracker.seen(step, "probe/")
+        if launch.sum_floats([float(seen)])[0]:
+            return
+        from fullcontext.probe.run import scalars, write_answers
 
-        answers = {
-            task: ask(
-                self.loop.model, sets, self.prompt, settings.max_new_tokens, self.config.precision
-            )
-            for task, sets in self.asked.items()
-        }
-        write_answers(answers, self.folder / "answers", step)
-        self.tracker.log(step, {**scalars(answers, settings.bins), **self._totals()})
+        answers = self._answers()
+        if self.world.is_main:
+            write_answers(answers, self.folder / "answers", step)
+            self._log(step, {**scalars(answers, settings.bins), **self._totals()})
+
+    def _answers(self) -> dict[str, list[Answer]]:
+        """All ranks' answers on every rank: each holds the whole model and asks its contexts."""
+        from fullcontext.probe.run import ask
+
+        settings, rank, size = self.config.probe, self.world.rank, self.world.size
+        answers: dict[str, list[Answer]] = {}
+        with sharding.gathered(self.loop.model) as model:
+            for task, sets in self.asked.items():
+                own = ask(
+                    model, sets[rank::size], self.prompt, settings.max_new_tokens,
+                    self.config.precision,
+                )  # fmt: skip
+                given = launch.gather([asdict(answer) for answer in own])
+                together = [Answer(**record) for part in given for record in part]
+                answers[task] = sorted(together, key=lambda answer: (answer.set, answer.position))
+        return answers
 
     def _totals(self) -> dict[str, float]:
         progress = self.loop.progress
@@ -231,8 +273,9 @@ class _Run:
         log.warning(
             "step %d: loss %s, gradient norm %s: no update", step, done.loss, done.grad_norm
         )
-        with (self.folder / BAD_STEPS).open("a") as file:
-            file.write(bad_record(step, done, examples))
+        if self.world.is_main:
+            with (self.folder / BAD_STEPS).open("a") as file:
+                file.write(bad_record(step, done, examples))
 
     def _finish(self, last: float | None) -> float | None:
         from fullcontext.report import data_figures
@@ -243,8 +286,9 @@ class _Run:
             self.status.write("finished", self.loop.progress.step, self.loop.progress.seconds)
             return None
         report = self.loop.tally.report(self.mixture, self.config.steps)
-        write_aside(self.folder / "data.json", json.dumps(report, indent=1))
-        data_figures.write(report, self.folder / "figures")
+        if self.world.is_main:
+            write_aside(self.folder / "data.json", json.dumps(report, indent=1))
+            data_figures.write(report, self.folder / "figures")
         if self.config.checkpoint.export:
             card = model_card(self.config, self.name, report, last)
             checkpoint.export(self.folder, self.loop.model, self.encoder.tokenizer, card)
@@ -255,37 +299,3 @@ class _Run:
 
 def _is_export(folder: Path) -> bool:
     return (folder / "config.json").exists() and any(folder.glob("*.safetensors"))
-
-
-class Status:
-    """status.json: where the run is, for people and for the report."""
-
-    def __init__(self, folder: Path, name: str, steps: int) -> None:
-        self.folder, self.name, self.steps = folder, name, steps
-        self.id, self.state = "", "starting"
-        self._step, self._seconds, self._written = 0, 0.0, 0.0
-
-    def tick(self, step: int, seconds: float) -> None:
-        """Writes now and then."""
-        self._step, self._seconds = step, seconds
-        if time.monotonic() - self._written > STATUS_EVERY_S:
-            self.write("running", step, seconds)
-
-    def write(
-        self, state: str, step: int | None = None, seconds: float | None = None,
-        error: str | None = None,
-    ) -> None:  # fmt: skip
-        """Writes at once."""
-        self.state = state
-        self._written = time.monotonic()
-        record = {
-            "verb": "train",
-            "name": self.name,
-            "id": self.id,
-            "state": state,
-            "step": self._step if step is None else step,
-            "steps": self.steps,
-            "error": error,
-            "seconds": round(self._seconds if seconds is None else seconds, 3),
-        }
-        write_aside(self.folder / "status.json", json.dumps(record, indent=1))

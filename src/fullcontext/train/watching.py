@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from fullcontext.config import Precision, TrainConfig
+from fullcontext.config import Checkpointing, Precision, TrainConfig
 from fullcontext.data.packing import Price
-from fullcontext.records import Example, Row
+from fullcontext.records import Example, Ids, Row
 from fullcontext.train import flops
 
 DEPTHS = 5
@@ -30,11 +30,14 @@ class Losses:
         self.sums = [0.0] * (2 * len(self._names))
         """The sum of the losses under each name, then how many tokens they are of."""
 
-    def add(self, row: Row, nll: np.ndarray[Any, Any]) -> None:
-        """Adds the losses of a row's supervised tokens, in row order."""
+    def add(self, row: Row, questions: Ids, nll: np.ndarray[Any, Any]) -> None:
+        """Adds the losses of a row's supervised tokens, or of the piece that this rank holds.
+
+        `questions`, of the shape of `nll`, says which question of the row each belongs to.
+        """
         asked = [asked for example in row.examples for asked in example.asked]
-        totals = np.bincount(row.label_questions, nll)
-        counts = np.bincount(row.label_questions)
+        totals = np.bincount(questions, nll, len(asked))
+        counts = np.bincount(questions, minlength=len(asked))
         for question, total, count in zip(asked, totals, counts, strict=True):
             places = [self._kinds.index(question.kind)]
             if question.depth is not None:
@@ -62,7 +65,10 @@ class Gauge:
         self, config: TrainConfig, price: Price, device: torch.device, devices: int = 1
     ) -> None:
         self.price, self.device, self.devices = price, device, devices
-        self.recomputes = config.gradient_checkpointing
+        self.recomputed = {Checkpointing.full: 1.0, Checkpointing.selective: 0.5}.get(
+            config.checkpointing, 0.0
+        )
+        """Share of the layers' forward pass that is computed once more."""
         self.peak = config.hardware.peak_flops
         """FLOP/s of one device at its best; None leaves utilisation out."""
         if self.peak is None and device.type == "cuda" and config.precision is Precision.bf16:
@@ -84,8 +90,8 @@ class Gauge:
         if self.peak is not None:
             found["mfu"] = done.causal * rate / self.peak
             found["mfu_full"] = done.full * rate / self.peak
-            if self.recomputes:
-                found["hfu"] = (done.causal + done.recomputed) * rate / self.peak
+            if self.recomputed:
+                found["hfu"] = (done.causal + self.recomputed * done.recomputed) * rate / self.peak
         return found
 
     def peak_memory(self) -> int:
