@@ -1,0 +1,59 @@
+"""Runs a function on several gloo ranks of this machine."""
+
+import multiprocessing
+import os
+import socket
+from collections.abc import Callable
+from typing import Any
+
+_CONTEXT = multiprocessing.get_context("forkserver")
+# torch and transformers are imported once; every rank is a fork of the process that did.
+_CONTEXT.set_forkserver_preload(
+    ["torch.distributed.fsdp", "transformers.models.mistral.modeling_mistral", "tests.ranks",
+     "fullcontext.train.run"]
+)  # fmt: skip
+
+
+def together(size: int, work: Callable[..., Any], *given: Any, timeout_s: float = 60) -> list[Any]:
+    """What `work(world, *given)` returned on each rank; an error of any rank is raised here."""
+    port, ends, processes = free_port(), [], []
+    for rank in range(size):
+        here, there = _CONTEXT.Pipe(duplex=False)
+        ends.append(here)
+        place = environment(rank, size, port)
+        processes.append(_CONTEXT.Process(target=_rank, args=(place, there, work, given)))
+        processes[-1].start()
+    answers = [end.recv() if end.poll(timeout_s) else TimeoutError("a rank hangs") for end in ends]
+    for process in processes:
+        process.join(5)
+        process.kill()
+    for answer in answers:
+        if isinstance(answer, Exception):
+            raise answer
+    return answers
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def environment(rank: int, size: int, port: int) -> dict[str, str]:
+    """What torchrun would set."""
+    return {
+        "RANK": str(rank), "WORLD_SIZE": str(size), "LOCAL_RANK": str(rank),
+        "LOCAL_WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port),
+    }  # fmt: skip
+
+
+def _rank(place: dict[str, str], answer: Any, work: Callable[..., Any], given: Any) -> None:
+    os.environ |= place
+    from fullcontext import compose, launch
+
+    compose.register()
+    try:
+        with launch.world(threads=1, timeout_s=30) as world:
+            answer.send(work(world, *given))
+    except Exception as error:
+        answer.send(error)
