@@ -14,23 +14,41 @@ _CONTEXT.set_forkserver_preload(
 )  # fmt: skip
 
 
-def together(size: int, work: Callable[..., Any], *given: Any, timeout_s: float = 60) -> list[Any]:
+def together(size: int, work: Callable[..., Any], *given: Any) -> list[Any]:
     """What `work(world, *given)` returned on each rank; an error of any rank is raised here."""
-    port, ends, processes = free_port(), [], []
-    for rank in range(size):
-        here, there = _CONTEXT.Pipe(duplex=False)
-        ends.append(here)
-        place = environment(rank, size, port)
-        processes.append(_CONTEXT.Process(target=_rank, args=(place, there, work, given)))
-        processes[-1].start()
-    answers = [end.recv() if end.poll(timeout_s) else TimeoutError("a rank hangs") for end in ends]
-    for process in processes:
-        process.join(5)
-        process.kill()
+    answers = each(size, work, *given)
     for answer in answers:
         if isinstance(answer, Exception):
             raise answer
     return answers
+
+
+def each(size: int, work: Callable[..., Any], *given: Any, timeout_s: float = 60) -> list[Any]:
+    """What `work(world, *given)` returned or raised on each rank; None if the rank was killed.
+
+    `timeout_s` is that of `launch.world`.
+    """
+    port, ends, processes = free_port(), [], []
+    for rank in range(size):
+        here, there = _CONTEXT.Pipe(duplex=False)
+        place = environment(rank, size, port)
+        ranked = _CONTEXT.Process(target=_rank, args=(place, timeout_s, there, work, given))
+        ranked.start()
+        there.close()
+        ends.append(here)
+        processes.append(ranked)
+    answers = [_answer(end, timeout_s + 2) for end in ends]
+    for process in processes:
+        process.join(1)
+        process.kill()
+    return answers
+
+
+def _answer(end: Any, timeout_s: float) -> Any:
+    try:
+        return end.recv() if end.poll(timeout_s) else None
+    except EOFError:
+        return None
 
 
 def free_port() -> int:
@@ -47,13 +65,15 @@ def environment(rank: int, size: int, port: int) -> dict[str, str]:
     }  # fmt: skip
 
 
-def _rank(place: dict[str, str], answer: Any, work: Callable[..., Any], given: Any) -> None:
+def _rank(
+    place: dict[str, str], timeout_s: float, answer: Any, work: Callable[..., Any], given: Any
+) -> None:
     os.environ |= place
     from fullcontext import compose, launch
 
     compose.register()
     try:
-        with launch.world(threads=1, timeout_s=30) as world:
+        with launch.world(threads=1, timeout_s=timeout_s) as world:
             answer.send(work(world, *given))
     except Exception as error:
         answer.send(error)
