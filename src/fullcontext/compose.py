@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import MISSING, asdict, dataclass, fields
 from datetime import datetime
 from enum import Enum
 from pathlib import Path
@@ -201,6 +201,19 @@ def _kind_of(group: str, node: DictConfig) -> str:
     if not fitting:
         raise ConfigError(f"{group} with the keys {sorted(map(str, keys))} is of no known kind")
     return fitting[0]
+
+
+def option(group: str, config: Any) -> list[str]:
+    """`corpus=files corpus.path=texts`: the words that choose an option, and what differs."""
+    path = ROOT / "conf" / group / f"{config.name}.yaml"
+    usual = {f.name: f.default for f in fields(config) if f.default is not MISSING}
+    if path.exists():
+        loaded = OmegaConf.load(path)
+        assert isinstance(loaded, DictConfig)
+        usual |= {str(key): value for key, value in loaded.items() if key != "defaults"}
+    differing = {k: v for k, v in plain(config).items() if k != "name" and usual.get(k) != v}
+    given = ((k, "null" if v is None else v) for k, v in differing.items())
+    return [f"{group}={config.name}", *(f"{group}.{key}={value}" for key, value in given)]
 
 
 def positional(name: str, argv: list[str]) -> list[str]:

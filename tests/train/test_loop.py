@@ -84,4 +84,4 @@ def test_totals_count_examples_and_tokens(train_config) -> None:
     done = list(made.run(3, lambda *_: None))
     assert made.progress.examples == 96 == sum(d.examples for d in done)
     assert made.progress.supervised_tokens == 192
-    assert made.tally.examples == {"key_value": 96}
+    assert made.tally.kinds["key_value"]["examples"] == 96

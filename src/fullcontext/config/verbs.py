@@ -158,14 +158,9 @@ class TrainConfig:
             self._check_length("probe.context_tokens", self.probe.context_tokens)
 
     def _check_stage(self, stage: DataConfig) -> None:
-        if self.batch_size % stage.questions_per_context:
-            raise ValueError(
-                f"batch_size={self.batch_size} is not a multiple of"
-                f" data.questions_per_context={stage.questions_per_context}; a step holds whole"
-                " contexts"
-            )
         longest = stage.context_range[1]
-        if stage.questions_per_context == 1 and longest > self.row_tokens:
+        alone = stage.questions_per_context == 1 or stage.needs_store
+        if alone and longest > self.row_tokens:
             raise ValueError(
                 f"max_tokens={self.max_tokens} is below the longest example,"
                 f" data.context_range[1]={longest}; raise max_tokens or shorten the contexts"

@@ -13,7 +13,8 @@ import torch
 
 from fullcontext import launch
 from fullcontext.config import Normalise, Precision, TrainConfig
-from fullcontext.data.mixture import Mixture, Tally
+from fullcontext.data.accounts import Tally
+from fullcontext.data.mixture import Mixture
 from fullcontext.data.packing import pack, plan
 from fullcontext.model import sharding
 from fullcontext.model.sharding import Share
@@ -88,7 +89,7 @@ class Loop:
         self.share = share or Share()
         self.optimizer = adamw(config, model)
         self.progress = Progress()
-        self.tally = Tally(config.data, config.seed)
+        self.tally = Tally(config.data)
 
     def run(self, steps: int, bad: Callable[[int, Step, list[Example]], None]) -> Iterator[Step]:
         """Steps from `progress.step` up to `steps`; each is yielded when it is done.
@@ -136,6 +137,10 @@ class Loop:
         self.optimizer.zero_grad(set_to_none=True)
         done.seconds = time.perf_counter() - start
         return done
+
+    def gradients(self, examples: list[Example]) -> float:
+        """Leaves the gradients of a step in the weights, without an update; its loss."""
+        return self._accumulate(examples, self._global_count(examples))[0]
 
     def _accumulate(self, examples: list[Example], count: float) -> tuple[float, dict[str, float]]:
         """Gradients of the whole step; its loss, and the mean token loss of each kind."""
@@ -198,7 +203,7 @@ class Loop:
     def restore(self, extra: dict[str, Any]) -> None:
         """Goes on where a checkpoint was written."""
         self.progress = Progress(**extra["progress"])
-        self.tally = Tally(self.config.data, self.config.seed, **extra["tally"])
+        self.tally = Tally(self.config.data, **extra["tally"])
 
 
 def adamw(config: TrainConfig, model: Any) -> torch.optim.AdamW:
@@ -261,7 +266,7 @@ def bad_record(step: int, done: Step, examples: list[Example]) -> str:
         "step": step,
         "loss": repr(done.loss),
         "grad_norm": repr(done.grad_norm),
-        "examples": [example.index for example in examples],
+        "examples": [asked.index for example in examples for asked in example.asked],
         "questions": [asked.id for example in examples for asked in example.asked],
     }
     return json.dumps(record) + "\n"

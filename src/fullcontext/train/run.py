@@ -273,6 +273,8 @@ class _Run:
                 file.write(bad_record(step, done, examples))
 
     def _finish(self, last: float | None) -> float | None:
+        from fullcontext.report import data_figures
+
         self._save()
         if last is None and _is_export(self.folder / "export"):
             log.info("%s is finished already", self.folder)
@@ -281,6 +283,7 @@ class _Run:
         report = self.loop.tally.report(self.mixture, self.config.steps)
         if self.world.is_main:
             write_aside(self.folder / "data.json", json.dumps(report, indent=1))
+            data_figures.write(report, self.folder / "figures")
         if self.config.checkpoint.export:
             card = model_card(self.config, self.name, report, last)
             checkpoint.export(self.folder, self.loop.model, self.encoder.tokenizer, card)
