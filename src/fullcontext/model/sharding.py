@@ -142,6 +142,7 @@ def _begin(model: Any, world: World) -> None:
     start at the decoder."""
     token = torch.zeros((1, 1), dtype=torch.long, device=world.device)
     model(input_ids=token, use_cache=False)
+    model.reshard()  # else an optimizer made now would hold the root's gathered weights
 
 
 def sync(model: Any, at: Share, is_last: bool) -> None:

@@ -10,6 +10,12 @@ from fullcontext.records import Example
 from fullcontext.train import preflight
 
 
+class OutOfMemory(ConfigError):
+    """One rank's, whatever the others say."""
+
+    is_own = True
+
+
 def refuse(examples: Sequence[Example], positions: int) -> None:
     """Raises ConfigError for a question without a supervised token or beyond the positions."""
     for example in examples:
@@ -29,13 +35,13 @@ def refuse(examples: Sequence[Example], positions: int) -> None:
 
 
 def explained(error: Exception, config: TrainConfig, tokens: int) -> Exception:
-    """ConfigError with the settings to change if memory ran out in a micro-batch; else `error`."""
+    """OutOfMemory with the settings to change if memory ran out in a micro-batch; else `error`."""
     is_memory = isinstance(error, MemoryError | torch.OutOfMemoryError)
     if not is_memory and "can't allocate memory" not in str(error):
         return error
     needed = preflight.needed_bytes(config) / preflight.GIB
     said = (str(error).splitlines() or ["no detail"])[0]
-    return ConfigError(
+    return OutOfMemory(
         f"memory ran out in a micro-batch of {tokens:,} tokens ({said}); these settings were"
         f" estimated to need {needed:.1f} GiB a process. Lower max_tokens={config.max_tokens},"
         f" set checkpointing=full (it is {config.checkpointing.value}), or raise"
