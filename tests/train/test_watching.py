@@ -21,8 +21,10 @@ def example(kind: str, *asked: tuple[int, float | None]) -> Example:
 
 def test_losses_are_means_over_tokens_by_kind_and_by_depth() -> None:
     losses = Losses(["near", "far", "never"])
-    losses.add(pack([example("near", (2, 0.1), (1, 0.99))]), np.array([1.0, 2.0, 6.0]))
-    losses.add(pack([example("far", (1, 1.0)), example("near", (1, None))]), np.array([4.0, 1.0]))
+    row = pack([example("near", (2, 0.1), (1, 0.99))])
+    losses.add(row, row.label_questions, np.array([1.0, 2.0, 6.0]))
+    row = pack([example("far", (1, 1.0)), example("near", (1, None))])
+    losses.add(row, row.label_questions, np.array([4.0, 1.0]))
     assert losses.record() == {
         "loss/near": 10 / 4,
         "loss/far": 4.0,
@@ -39,10 +41,17 @@ def test_sums_of_two_ranks_are_those_of_one() -> None:
     nll = [np.array([1.0, 2.0]), np.array([3.0])]
     together, first, second = (Losses(["a", "b"]) for _ in range(3))
     for row, values, rank in zip(rows, nll, (first, second), strict=True):
-        together.add(row, values)
-        rank.add(row, values)
+        together.add(row, row.label_questions, values)
+        rank.add(row, row.label_questions, values)
     first.sums = [a + b for a, b in zip(first.sums, second.sums, strict=True)]
     assert first.record() == together.record()
+
+
+def test_a_rank_adds_the_losses_of_its_piece_of_a_row_alone() -> None:
+    row = pack([example("a", (2, 0.3), (1, 0.9))])
+    losses = Losses(["a"])
+    losses.add(row, np.array([0], np.int32), np.array([2.0]))
+    assert losses.record() == {"loss/a": 2.0, "loss/depth_2_of_5": 2.0, "supervised/a": 1}
 
 
 def test_utilisation_is_a_share_of_the_peak_of_every_device(train_config) -> None:
