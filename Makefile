@@ -11,7 +11,7 @@ CHROMIUM = chromium --headless --no-sandbox --disable-gpu --hide-scrollbars --no
   --disable-background-networking --disable-component-update --disable-sync
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo miniature smollm2 test test-slow lint types check format screenshots clean
+.PHONY: help setup demo miniature smollm2 test test-slow lint types check format bench screenshots clean
 
 help: ## Lists the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -66,6 +66,12 @@ check: lint types test ## lint + types + tests: what has to pass
 format: $(READY) ## Rewrites the code in the house format
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
+
+bench: $(READY) ## Measures what the docs promise, each against a peer in the same run; minutes each
+	$(PY) benchmarks/assembly.py
+	$(PY) benchmarks/store_size.py
+	$(PY) benchmarks/synthesis.py
+	$(PY) benchmarks/memory.py 10 200
 
 screenshots: ## Draws docs/images from the pages of demo and miniature (needs Chromium)
 	@for page in demo miniature; do \

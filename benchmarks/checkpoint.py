@@ -6,8 +6,8 @@ The same loop takes steps without saving, saving synchronously and saving asynch
 due every so many steps. Its stall is the time in `save` plus what the steps until the next save
 take longer than steps without. The first save, which makes the buffers, is reported by itself.
 
-What it does not show: GPUs (the copy to main memory goes over PCIe there), several ranks, disks that
-many machines share. Training has one thread; the thread that writes runs on another core.
+What it does not show: GPUs (the copy to main memory goes over PCIe there), several ranks, disks
+that many machines share. Training has one thread; the thread that writes runs on another core.
 """
 
 import argparse

@@ -2,15 +2,15 @@
 
     python benchmarks/resume.py [--repeats 5] [--store]
 
-Ten steps are trained, then the run is killed. A copy of its folder is made to look as if it had done
-10,000: the checkpoint's name and counters are changed (and hashed anew), and metrics.jsonl gets a
-line for every step. Both are resumed in turn, until a line of the next step is there; copies of
-the folder, a process each, medians. The goal is equal times: the place in the data is computed from
-the step, nothing is read through or replayed.
+Ten steps are trained, then the run is killed. A copy of its folder is made to look as if it had
+done 10,000: the checkpoint's name and counters are changed (and hashed anew), and metrics.jsonl
+gets a line for every step. Both are resumed in turn, until a line of the next step is there;
+copies of the folder, a process each, medians. The goal is equal times: the place in the data is
+computed from the step, nothing is read through or replayed.
 
-With --store the data are questions on segments of real text (makes a store first, minutes); without,
-keys and values. What it does not show: large models, whose weights take most of the time at any
-step.
+With --store the data are questions on segments of real text (makes a store first, minutes);
+without, keys and values. What it does not show: large models, whose weights take most of the time
+at any step.
 """
 
 import argparse

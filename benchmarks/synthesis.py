@@ -44,11 +44,13 @@ def main(latency: float, concurrency: int, questions: int) -> None:
 def _synthesize(
     folder: Path, url: str, concurrency: int, questions: int
 ) -> tuple[dict[str, float], float, float]:
-    examples = "{fine_grained: %d, integration: 0, short_context: 0, instruction: 0}" % questions
+    others = "integration: 0, short_context: 0, instruction: 0"
     words = [
-        "corpus=sotu", "data=in2_laptop", "model=tiny", f"data.examples={examples}",
-        "data.mixture={fine_grained: 1.0, integration: 0, short_context: 0, instruction: 0}", "filters.evidence=off", "filters.duplicates=off",
-        "writer=openai", "writer.model=fixed", f"writer.base_url={url}",
+        "corpus=sotu", "data=in2_laptop", "model=tiny",
+        f"data.examples={{fine_grained: {questions}, {others}}}",
+        f"data.mixture={{fine_grained: 1.0, {others}}}",
+        "filters.evidence=off", "filters.duplicates=off", "writer=openai", "writer.model=fixed",
+        f"writer.base_url={url}",
         f"writer.concurrency={concurrency}", "data.store=store",
     ]  # fmt: skip
     start, before = time.monotonic(), os.times()

@@ -1,9 +1,11 @@
 """Turns YAML plus overrides into one typed config; the only module that sees a DictConfig."""
 
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import MISSING, asdict, dataclass, fields
+from datetime import datetime
 from enum import Enum
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -55,6 +57,9 @@ T = TypeVar("T")
 class ConfigError(ValueError):
     """A configuration that cannot be run, said in one sentence with its remedy."""
 
+    is_own = False
+    """Whether it concerns this rank alone; others are said once a machine, not by every rank."""
+
 
 @dataclass(frozen=True, slots=True)
 class RunInfo:
@@ -77,6 +82,14 @@ def register() -> None:
     OmegaConf.register_new_resolver("root", lambda: str(ROOT), replace=True)
     OmegaConf.register_new_resolver("options", _options, replace=True)
     OmegaConf.register_new_resolver("first", _first, replace=True)
+    OmegaConf.register_new_resolver("started", _started, replace=True, use_cache=True)
+
+
+def _started(form: str) -> str:
+    """The time, for folder names: the same on all ranks that were started together."""
+    from fullcontext.launch import first_said
+
+    return first_said(f"started {form}", datetime.now().strftime(form))
 
 
 def _first(*given: Any) -> Any:
@@ -190,6 +203,19 @@ def _kind_of(group: str, node: DictConfig) -> str:
     return fitting[0]
 
 
+def option(group: str, config: Any) -> list[str]:
+    """`corpus=files corpus.path=texts`: the words that choose an option, and what differs."""
+    path = ROOT / "conf" / group / f"{config.name}.yaml"
+    usual = {f.name: f.default for f in fields(config) if f.default is not MISSING}
+    if path.exists():
+        loaded = OmegaConf.load(path)
+        assert isinstance(loaded, DictConfig)
+        usual |= {str(key): value for key, value in loaded.items() if key != "defaults"}
+    differing = {k: v for k, v in plain(config).items() if k != "name" and usual.get(k) != v}
+    given = ((k, "null" if v is None else v) for k, v in differing.items())
+    return [f"{group}={config.name}", *(f"{group}.{key}={value}" for key, value in given)]
+
+
 def positional(name: str, argv: list[str]) -> list[str]:
     """`report.py A B title=x` -> Hydra's `runs=['A','B'] title='x'`, whatever the texts hold."""
 
@@ -215,7 +241,8 @@ def errors_for_people() -> Iterator[None]:
     try:
         yield
     except ConfigError as error:
-        sys.stderr.write(f"error: {error}\n")
+        if error.is_own or os.environ.get("LOCAL_RANK", "0") == "0":
+            sys.stderr.write(f"error: {error}\n")
         _remove_empty(run_info().output_dir)
         raise SystemExit(2) from None
 

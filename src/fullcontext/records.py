@@ -72,9 +72,15 @@ class Asked:
     answer: Ids
     """Ends with the end-of-sequence token."""
     depth: float | None = None
-    """Mean relative place (0-1, by token) of the evidence in the context; None without context."""
+    """Mean relative place (0-1, by piece of the context) of the evidence; None without context."""
     position: int | None = None
     """Index of the asked item, where the context is a list of items."""
+    index: int = 0
+    """Its example id."""
+    source: str = ""
+    """That of the question."""
+    evidence: int = 0
+    """Its evidence segments in the context."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,12 +88,13 @@ class Example:
     """One or several questions in one assembled context."""
 
     index: int
-    """Example id of the first question; the others follow it."""
+    """Example id of the first question; every question has its own."""
     context: Ids
     """Prompt head, segments, and the newlines after them; empty for instructions."""
     asked: tuple[Asked, ...]
     requested: int | None = None
-    """Tokens asked of the length law; None where the kind has its natural length."""
+    """Tokens asked of the length law, all questions counted in; None where the kind has a length
+    of its own."""
     evidence: int = 0
     """Evidence segments in the context."""
     fillers: int = 0
@@ -111,6 +118,11 @@ class Span(NamedTuple):
 
     start: int
     stop: int
+
+    @property
+    def length(self) -> int:
+        """How many tokens it holds."""
+        return self.stop - self.start
 
 
 class Block(NamedTuple):

@@ -1,6 +1,7 @@
 """Examples are pure functions of (seed, id), hold their evidence, and keep their length."""
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +10,9 @@ import pytest
 from fullcontext.compose import ConfigError
 from fullcontext.config import Placement
 from fullcontext.data import manifest, reader, synthesis
-from fullcontext.data.contexts import places
-from fullcontext.data.mixture import Mixture, Tally
+from fullcontext.data.mixture import Mixture
 from fullcontext.data.tokens import Encoder, Prompt
 from fullcontext.model import tokenizer
-from fullcontext.randomness import rng
 
 SMALL = ["experiments=demo", "corpus.max_documents=14", "data.examples.fine_grained=300",
          "data.examples.integration=80", "data.examples.short_context=80",
@@ -34,7 +33,7 @@ def made(tmp_path_factory, train_config):
 
 def mixture(made, *, seed: int = 0, store: bool = True, **changes: object) -> Mixture:
     config, encoder = made
-    data = type(config.data)(**{**vars(config.data), **changes})
+    data = replace(config.data, **changes)
     opened = reader.open_store(config, manifest.tokenizer_hash(encoder)) if store else None
     return Mixture(data, Prompt(data, config.model.chat, encoder), opened, seed, 16)
 
@@ -63,10 +62,9 @@ def test_the_evidence_is_in_the_context_and_the_answer_in_the_evidence(made) -> 
     store = drawn.assembler.store
     for index in range(60):
         kind, place = drawn.sampler.pick(index)
-        question = store.question(kind, place)
         context = made[1].tokenizer.decode(drawn.example(index).context)
-        for number in store.number(question.evidence):
-            assert store.text(number) in context
+        for number in store.stored(kind, place).evidence:
+            assert store.segments.text(number) in context
         if kind == "instruction":
             assert context == ""
 
@@ -76,23 +74,8 @@ def test_lengths_are_uniform_and_kept(made) -> None:
     for index in range(200):
         example = drawn.example(index)
         if example.requested and "context longer" not in " ".join(example.notes):
-            assert example.requested - 60 < example.tokens <= example.requested
+            assert example.requested - 10 <= example.tokens <= example.requested
         assert example.tokens <= 1536
-
-
-def test_no_filler_comes_from_the_same_document_or_holds_the_answer(made) -> None:
-    drawn = mixture(made)
-    assembler = drawn.assembler
-    for index in range(80):
-        kind, place = drawn.sampler.pick(index)
-        if kind not in ("fine_grained", "integration"):
-            continue
-        question = assembler.store.question(kind, place)
-        fillers = assembler._fillers(question, 900, rng(0, "test", index), [])
-        own = assembler.store.parents[assembler.store.number(question.context[:1])[0]]
-        assert all(assembler.store.parents[piece.number] != own for piece in fillers)
-        if kind == "fine_grained":
-            assert all(question.answer not in assembler.store.text(p.number) for p in fillers)
 
 
 @pytest.mark.parametrize(
@@ -108,38 +91,6 @@ def test_placements_put_the_evidence_where_they_say(made, placement, low, high) 
     assert len(depths) > 20 and all(low <= depth <= high for depth in depths)
 
 
-def placed(made, placement: str):
-    config = made[0].data
-    return type(config)(**{**vars(config), "placement": Placement(placement)})
-
-
-def test_ends_are_both_ends_and_stratified_covers_every_bin(made) -> None:
-    draw = rng(0, "test")
-    ends = [places(placed(made, "ends"), 1, 20, i, draw)[0] for i in range(200)]
-    assert set(ends) == {0, 20} and 60 < ends.count(0) < 140
-    spread = [places(placed(made, "stratified"), 1, 99, i, draw)[0] // 10 for i in range(100)]
-    assert Counter(spread) == dict.fromkeys(range(10), 10)
-
-
-def test_shuffle_makes_every_order_equally_likely(made) -> None:
-    config, draw = placed(made, "shuffle"), rng(0, "test")
-    seen = Counter(tuple(places(config, 2, 2, 0, draw)) for _ in range(6000))
-    assert set(seen) == {(a, b) for a in range(3) for b in range(a, 3)}
-    assert all(850 < count < 1150 for count in seen.values())
-
-
-def test_realised_depths_and_lengths_pass_their_tests(made) -> None:
-    drawn = mixture(made)
-    tally = Tally(drawn.config, 0)
-    for step in range(60):
-        tally.add(drawn.batch(step))
-    report = tally.report(drawn, 60)
-    assert report["depth"]["p_value"] > 0.001
-    assert report["length"]["p_value"] > 0.001
-    assert sum(s["examples"] for s in report["sources"].values()) == 960
-    assert tally.state() == Tally(drawn.config, 0, **tally.state()).state()
-
-
 def test_a_corpus_too_small_for_the_contexts_is_refused(made) -> None:
     drawn = mixture(made, context_range=[1 << 20, 1 << 20])
     with pytest.raises(ConfigError, match="too small for contexts of 1048576"):
@@ -147,9 +98,7 @@ def test_a_corpus_too_small_for_the_contexts_is_refused(made) -> None:
 
 
 def test_evidence_that_fits_no_context_is_counted(made) -> None:
-    with pytest.raises(
-        ConfigError, match=r"integration, \d+ short_context questions.*drop_oversized"
-    ):
+    with pytest.raises(ConfigError, match=r"integration.*drop_oversized"):
         mixture(made, context_range=[512, 700])
     left = mixture(made, context_range=[512, 700], drop_oversized=True).left_out
     assert left["integration: evidence longer than any context, left out"] > 0

@@ -95,6 +95,7 @@ def test_faults_of_fine_grained_questions(question: str, answer: str, reason: st
     [
         'Which name belongs in the gap of this statement: "In the text, ____ says so."?',
         "Who wrote the article on the lighthouse?",
+        "What is a verdict in the context of maritime law?",
         "Which document did Douglass sign in 1882?",
         "What did the inspector say about the text of the plaque?",
     ],

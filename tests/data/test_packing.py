@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fullcontext.data.packing import cost, pack, plan
+from fullcontext.compose import ConfigError
+from fullcontext.data.packing import Price, pack, pairs, plan
 from fullcontext.records import IGNORE, Asked, Block, Example, Span
 
 
@@ -55,21 +56,54 @@ def test_a_row_holds_every_token_once_and_predicts_the_next(given) -> None:
     assert len(at) == sum(e.supervised for e in examples) == len(row.label_questions)
 
 
-@given(st.lists(st.integers(1, 100), min_size=1, max_size=40), st.integers(100, 400))
-def test_micro_batches_hold_every_example_once_and_fit(lengths: list[int], most: int) -> None:
-    examples = [example(n, (1, 1)) for n in lengths if n + 2 <= most] or [example(1, (1, 1))]
-    bins = plan(examples, most)
-    assert sorted(i for indices in bins for i in indices) == list(range(len(examples)))
-    assert all(sum(examples[i].tokens for i in indices) <= most for indices in bins)
+lengths = st.lists(st.integers(1, 100), min_size=1, max_size=40)
 
 
-def test_micro_batches_cost_about_the_same() -> None:
+@given(lengths, st.integers(102, 400), st.integers(1, 5))
+def test_every_example_runs_once_and_fits_and_ranks_keep_step(
+    given: list[int], most: int, ranks: int
+) -> None:
+    examples = [example(n, (1, 1)) for n in given]
+    planned = plan(examples, most, ranks)
+    assert len(planned) == ranks and len({len(micros) for micros in planned}) == 1
+    micros = [micro for rank in planned for micro in rank]
+    assert sorted(i for micro in micros for i in micro) == list(range(len(examples)))
+    assert all(sum(examples[i].tokens for i in micro) <= most for micro in micros)
+    assert sum(not micro for micro in micros) == max(0, len(micros) - len(examples))
+    assert planned == plan(examples, most, ranks)
+
+
+@given(st.data(), lengths, st.integers(2, 4))
+def test_the_order_of_examples_does_not_change_the_costs(data, given, ranks: int) -> None:
+    examples = [example(n, (1, 1)) for n in given]
+    mixed = data.draw(st.permutations(examples))
+    costs = [
+        sorted(
+            sum(Price().of(there[i]) for i in micro)
+            for rank in plan(there, 300, ranks)
+            for micro in rank
+        )
+        for there in (examples, mixed)
+    ]
+    assert costs[0] == costs[1]
+
+
+def test_one_rank_takes_the_fewest_micro_batches_alike_in_cost() -> None:
     draw = np.random.default_rng(0)
     examples = [example(int(n), (1, 1)) for n in draw.integers(400, 3200, 64)]
-    loads = [sum(cost(examples[i]) for i in indices) for indices in plan(examples, 12_000)]
-    assert max(loads) / np.mean(loads) < 1.06
+    (micros,) = plan(examples, 12_000)
+    loads = [sum(Price().of(examples[i]) for i in indices) for indices in micros]
+    assert len(micros) == -(-sum(e.tokens for e in examples) // 12_000)
+    assert max(loads) / np.mean(loads) < 1.06 and loads == sorted(loads, reverse=True)
+
+
+def test_a_question_sees_its_context_and_itself() -> None:
+    assert pairs(example(0, (2, 1))) == 6
+    assert pairs(example(4, (2, 1))) == 10 + 3 * 4 + 6
+    assert pairs(example(4, (2, 1), (1, 1))) == 28 + 2 * 4 + 3
+    assert Price(token=100, pair=10, label=1).of(example(4, (2, 1))) == 700 + 280 + 1
 
 
 def test_an_example_longer_than_max_tokens_is_refused() -> None:
-    with pytest.raises(ValueError, match="102 tokens, more than max_tokens=100"):
-        plan([example(100, (1, 1))], 100)
+    with pytest.raises(ConfigError, match="102 tokens, more than max_tokens=100"):
+        plan([example(100, (1, 1))], 100, 2)

@@ -1,8 +1,11 @@
 """One tokenizer of each family, built in code from a little text."""
 
+import json
 from functools import cache
+from pathlib import Path
 from typing import Any
 
+import mistral_common
 from tokenizers import Regex, Tokenizer, decoders, pre_tokenizers, trainers
 from tokenizers.models import BPE
 from transformers import PreTrainedTokenizerFast
@@ -36,16 +39,24 @@ def _byte_level(pre: Any) -> Any:
 
 @cache
 def family(name: str) -> Any:
-    """`sentencepiece` (Mistral v1), `gpt2` (SmolLM2, Qwen) or `tiktoken` (Llama 3, tekken)."""
+    """`sentencepiece` (Mistral v1), `gpt2` (SmolLM2, Qwen), `tiktoken` (Llama 3) or `tekken`
+    (Mistral's, with the pattern of the file that mistral-common ships)."""
     match name:
         case "sentencepiece":
             return tokenizer.mistral_v1()
         case "gpt2":
             return _byte_level(pre_tokenizers.ByteLevel(add_prefix_space=False))
         case _:
-            split = pre_tokenizers.Split(Regex(TIKTOKEN), "isolated")
+            pattern = TIKTOKEN if name == "tiktoken" else _tekken()
+            split = pre_tokenizers.Split(Regex(pattern), "isolated")
             bytes_ = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
             return _byte_level(pre_tokenizers.Sequence([split, bytes_]))
 
 
-FAMILIES = ("sentencepiece", "gpt2", "tiktoken")
+def _tekken() -> str:
+    data = Path(mistral_common.__file__).parent / "data"
+    head = (data / "tekken_240911.json").read_text("utf-8")[:2000]
+    return json.loads(head[head.index('"pattern":') + 10 : head.index('"num_vocab')].rstrip(" ,\n"))
+
+
+FAMILIES = ("sentencepiece", "gpt2", "tiktoken", "tekken")

@@ -147,7 +147,7 @@ def test_no_logits_but_at_labels(monkeypatch) -> None:
     shapes = []
     net.lm_head.register_forward_hook(lambda module, args, out: shapes.append(out.shape))
     sft.loss(net, sft.batch(pack(EXAMPLES), Normalise.token))
-    assert shapes == [(sum(e.supervised for e in EXAMPLES), 97)]
+    assert shapes == [(1, sum(e.supervised for e in EXAMPLES), 97)]
 
 
 def test_cached_generation_attends_causally() -> None:

@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fullcontext.compose import ConfigError
-from fullcontext.config import KeyValueConfig
+from fullcontext.config import KeyValueConfig, QuestionPosition
 from fullcontext.config.verbs import TASKS
+from fullcontext.data.tokens import Prompt
 from fullcontext.probe import contexts
 from fullcontext.probe.items import Item
 
@@ -94,7 +95,7 @@ def test_depth_is_where_the_item_starts_among_the_items(made, text):
     assert depths[0] == 0
     assert depths == sorted(depths)
     first = len(prompt.encoder.encode(context.items[0].text + "\n"))
-    assert depths[1] == first / (len(context.example.context) - len(prompt.head))
+    assert depths[1] == first / (len(context.example.context) - len(prompt.head("")))
 
 
 def test_two_answers_to_one_question_are_found():
@@ -155,3 +156,22 @@ def test_symbols_are_keys_and_values_the_tokenizer_knows(symbols):
     assert len(sets) == 128
     assert all(contexts.ambiguities("key_value", each.items) == [] for each in sets)
     assert len(sets[0].items) == 12
+
+
+@pytest.mark.parametrize("position", ["before", "both"])
+def test_a_model_that_reads_the_question_first_is_probed_that_way(text, position):
+    config, after = text
+    data = replace(config.data, question_position=QuestionPosition(position))
+    prompt = Prompt(data, config.model.chat, after.encoder)
+    wanted = replace(config.probe, tasks=["code"], contexts=2, questions=4)
+    found = contexts.build(prompt, data, wanted, 0, 8192)["code"]
+    assert [each.set for each in found] == [0] * 4 + [1] * 4
+    for each in found:
+        (asked,) = each.example.asked
+        question = each.items[asked.position].question
+        whole = prompt.text([item.text for item in each.items], question)
+        row = [prompt.encoder.bos, *prompt.encoder.encode_end(whole, start_of_row=True)]
+        assert row == [*each.example.context, *asked.prompt]
+        assert whole.index(question) < whole.index(each.items[0].text)
+        used = len(row) + max(len(asked.answer), wanted.max_new_tokens)
+        assert used <= wanted.context_tokens

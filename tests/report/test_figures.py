@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from fullcontext.report import drawing, figures
+from fullcontext.report import data_figures, drawing, figures
 from fullcontext.report.curves import measure
 from fullcontext.report.runs import read
 from tests.report.folders import answers, u_shape, write_answers, write_run
@@ -82,4 +82,19 @@ def test_a_metric_without_tokens_has_no_token_figure(trained, tmp_path):
     ],
 )
 def test_histograms_without_usable_counts_are_left_out(given, tmp_path):
-    assert figures.realised(given, "Length", "length", tmp_path) is None
+    assert data_figures.realised(given, "length", "length", tmp_path) is None
+
+
+def test_the_run_folder_gets_a_figure_of_lengths_depths_and_answers(tmp_path):
+    report = {
+        "length": {"edges": [0, 10, 20], "requested": [4, 4], "realised": [3, 5]},
+        "depth": {"edges": [0, 0.5, 1], "expected": None, "realised": [8, 0]},
+        "answer_length": {"edges": [1, 2, 4], "requested": [1, 1], "realised": [2, 2]},
+    }
+    data_figures.write(report, tmp_path / "figures")
+    written = {path.name for path in (tmp_path / "figures").iterdir()}
+    assert written == {"data_length.png", "data_depth.png", "data_answer_length.png"}
+    drawn = data_figures.realised(report["length"], "length", "length", tmp_path)
+    assert "Realised: 38, 62 percent. Requested: 50, 50 percent." in drawn.alt
+    alone = data_figures.realised(report["depth"], "depth", "depth", tmp_path)
+    assert "Realised: 100, 0 percent." in alone.alt and "Requested" not in alone.alt

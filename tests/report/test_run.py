@@ -55,7 +55,7 @@ def test_the_report_is_a_page_figures_and_a_table(trained, tmp_path, capsys):
         "train_loss_by_tokens.png",
         "train_lr_by_step.png",
         "train_grad_norm_by_step.png",
-        "length_0.png",
+        "data_length_0.png",
     }
 
 
@@ -128,8 +128,8 @@ def test_the_claim_stands_beside_what_was_obtained(trained, tmp_path):
 def test_realised_data_stands_beside_what_was_requested(trained, tmp_path):
     page = report(tmp_path, trained)
     assert "<td>6<small>75.0 %</small></td><td>6<small>75.0 %</small></td>" in page
-    assert "law uniform. p 0.48: no sign of a departure." in page
-    assert "placement shuffle. p 0.005: departs from what was requested." in page
+    assert "law uniform. chi-square: p 0.48: no sign of a departure." in page
+    assert "placement shuffle. chi-square: p 0.005: departs from what was requested." in page
     assert "<span>evidence does not fit</span><span>3</span>" in page
     assert "<span>count</span><span>1,234</span>" in page
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from fullcontext.compose import ConfigError
 from fullcontext.data.mixture import Mixture
 from fullcontext.data.tokens import Encoder, Prompt
 from fullcontext.model import load, tokenizer
@@ -84,4 +85,26 @@ def test_totals_count_examples_and_tokens(train_config) -> None:
     done = list(made.run(3, lambda *_: None))
     assert made.progress.examples == 96 == sum(d.examples for d in done)
     assert made.progress.supervised_tokens == 192
-    assert made.tally.examples == {"key_value": 96}
+    assert made.tally.kinds["key_value"]["examples"] == 96
+
+
+def test_a_limit_trains_on_the_same_batches_until_they_are_known_by_heart(train_config) -> None:
+    made = loop(train_config, "batch_size=8", "data.limit=16", "schedule.peak=5e-3")
+    mixture = made.mixture
+    first, second, third = ([e.index for e in mixture.batch(step)] for step in (0, 1, 2))
+    assert first == third and first != second
+    losses = [done.loss for done in made.run(60, lambda *_: None)]
+    assert losses[0] > 2 and max(losses[-2:]) < 0.05
+
+
+def test_a_limit_that_cuts_a_batch_is_refused(train_config) -> None:
+    with pytest.raises(ConfigError, match=r"data.limit=20 is not a multiple of batch_size=16"):
+        train_config("experiments=overfit_one_batch", "data.limit=20")
+
+
+def test_waiting_for_data_counts_as_time_and_is_named(train_config) -> None:
+    made = loop(train_config)
+    done = made.step(made.mixture.batch(0), 6, waited=100.0)
+    assert done.watched["data_wait"] == pytest.approx(1, abs=0.01) and done.seconds > 100
+    record = done.record()
+    assert record["supervised/key_value"] == 64 and record["tokens_per_s"] < 10

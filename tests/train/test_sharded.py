@@ -2,7 +2,6 @@
 
 import json
 import resource
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,17 +15,10 @@ from torch.distributed.tensor import DTensor
 from fullcontext.model import load, tokenizer
 from fullcontext.train import checkpoint, export
 from fullcontext.train.peers import PeerError, Peers
-from tests.train.ranks import Ranks
+from tests.ranks import together
 from tests.train.test_checkpoint import Tied, content, names, trained, written
 
 STEP = 3
-
-
-@pytest.fixture(scope="module")
-def ranks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ranks]:
-    pool = Ranks(tmp_path_factory.mktemp("ranks"))
-    yield pool
-    pool.close()
 
 
 def spread(model: nn.Module, mesh: str = "shard") -> nn.Module:
@@ -59,7 +51,7 @@ def sharded(mesh: str = "shard", seed: int = 1) -> tuple[nn.Module, torch.optim.
     return model, torch.optim.AdamW(model.parameters(), lr=1e-2)
 
 
-def load_on_all(folder: Path, mesh: str) -> None:
+def load_on_all(world: object, folder: Path, mesh: str) -> None:
     """Loads what one process wrote, compares it, and writes it again."""
     peers = Peers.found()
     assert peers.size == dist.get_world_size()
@@ -76,10 +68,10 @@ def load_on_all(folder: Path, mesh: str) -> None:
 
 @pytest.mark.parametrize(("size", "mesh"), [(2, "shard"), (4, "shard"), (4, "hybrid")])
 def test_one_rank_and_many_read_each_others_checkpoints_bit_for_bit(
-    ranks: Ranks, tmp_path: Path, size: int, mesh: str
+    tmp_path: Path, size: int, mesh: str
 ) -> None:
     written(tmp_path / "one", STEP)
-    ranks.run(__name__, "load_on_all", size, tmp_path, mesh)
+    together(size, load_on_all, tmp_path, mesh)
     model, optimizer = trained(1, seed=2)
     folder = checkpoint.newest(tmp_path / f"{mesh}{size}")
     assert folder is not None
@@ -88,7 +80,7 @@ def test_one_rank_and_many_read_each_others_checkpoints_bit_for_bit(
     assert content(model, optimizer) == content(*trained(STEP))
 
 
-def go_on(folder: Path) -> None:
+def go_on(world: object, folder: Path) -> None:
     """Loads on four ranks what two have written."""
     model, optimizer = sharded()
     found = checkpoint.newest(folder / "shard2", peers=Peers.found())
@@ -97,13 +89,13 @@ def go_on(folder: Path) -> None:
     assert whole(model, optimizer) == content(*trained(STEP))
 
 
-def test_four_ranks_read_what_two_have_written(ranks: Ranks, tmp_path: Path) -> None:
+def test_four_ranks_read_what_two_have_written(tmp_path: Path) -> None:
     written(tmp_path / "one", STEP)
-    ranks.run(__name__, "load_on_all", 2, tmp_path, "shard")
-    ranks.run(__name__, "go_on", 4, tmp_path)
+    together(2, load_on_all, tmp_path, "shard")
+    together(4, go_on, tmp_path)
 
 
-def one_cannot_write(folder: Path) -> None:
+def one_cannot_write(world: object, folder: Path) -> None:
     """Rank 1 is not allowed files of more than 100 bytes; then it is."""
     peers = Peers.found()
     model, optimizer = sharded()
@@ -119,25 +111,25 @@ def one_cannot_write(folder: Path) -> None:
 
 
 def test_a_rank_that_cannot_write_is_named_on_all_and_the_next_checkpoint_is_whole(
-    ranks: Ranks, tmp_path: Path
+    tmp_path: Path,
 ) -> None:
-    ranks.run(__name__, "one_cannot_write", 2, tmp_path)
+    together(2, one_cannot_write, tmp_path)
     assert names(tmp_path) == ["step_000002"]
     assert checkpoint.newest(tmp_path) == checkpoint.place(tmp_path, 2)
 
 
-def find_damage(folder: Path) -> None:
+def find_damage(world: object, folder: Path) -> None:
     """Every rank hashes a share of the files; all have to come to the same answer."""
     assert checkpoint.newest(folder, peers=Peers.found()) == checkpoint.place(folder, 1)
 
 
-def test_damage_that_one_rank_sees_is_known_to_all(ranks: Ranks, tmp_path: Path) -> None:
+def test_damage_that_one_rank_sees_is_known_to_all(tmp_path: Path) -> None:
     written(tmp_path, 1, 2)
     (checkpoint.place(tmp_path, 2) / "extra.json").write_text("{ }")
-    ranks.run(__name__, "find_damage", 2, tmp_path)
+    together(2, find_damage, tmp_path)
 
 
-def export_sharded(folder: Path, dtype: str) -> None:
+def export_sharded(world: object, folder: Path, dtype: str) -> None:
     """Exports a sharded model."""
     from fullcontext.compose import compose_verb
     from fullcontext.config import Precision
@@ -155,12 +147,10 @@ def export_sharded(folder: Path, dtype: str) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["fp32", "bf16"])
-def test_an_export_is_the_same_from_one_rank_and_from_two(
-    ranks: Ranks, tmp_path: Path, dtype: str
-) -> None:
+def test_an_export_is_the_same_from_one_rank_and_from_two(tmp_path: Path, dtype: str) -> None:
     (tmp_path / "two").mkdir()
-    export_sharded(tmp_path / "one", dtype)
-    ranks.run(__name__, "export_sharded", 2, tmp_path / "two", dtype)
+    export_sharded(None, tmp_path / "one", dtype)
+    together(2, export_sharded, tmp_path / "two", dtype)
     one, two = (tmp_path / name / "export" for name in ("one", "two"))
     assert {file.name for file in one.iterdir()} == {file.name for file in two.iterdir()}
     for file in one.iterdir():

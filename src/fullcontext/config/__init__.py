@@ -1,7 +1,8 @@
 """Every setting of every verb as a dataclass: typed, explained and checked; imports no torch.
 
 `compose.py` turns YAML and command-line overrides into these. `data.py` says what is read and
-assembled, `training.py` how a model is built and trained, `verbs.py` what each script takes.
+assembled, `training.py` and `sharding.py` how a model is built and trained, `verbs.py` what each
+script takes.
 """
 
 from fullcontext.config.corpus import (
@@ -25,22 +26,29 @@ from fullcontext.config.data import (
     QuestionPosition,
     StageConfig,
 )
+from fullcontext.config.sharding import (
+    Accumulate,
+    AttentionConfig,
+    Checkpointing,
+    ContextParallelBy,
+    ShardingConfig,
+    Strategy,
+)
 from fullcontext.config.training import (
     ArchitectureConfig,
-    AttentionConfig,
     Chat,
     CheckpointConfig,
     Decay,
+    HardwareConfig,
     ModelConfig,
     Normalise,
     ObjectiveConfig,
     OptimizerConfig,
     PositionsConfig,
     Precision,
+    ProfileConfig,
     ScheduleConfig,
     SftConfig,
-    ShardingConfig,
-    Strategy,
     TrackingConfig,
     TrackingMode,
 )
@@ -72,12 +80,15 @@ from fullcontext.config.writing import (
 
 __all__ = [
     "KINDS",
+    "Accumulate",
     "AnswerStyle",
     "ArchitectureConfig",
     "AttentionConfig",
     "Chat",
     "ChatInstructions",
     "CheckpointConfig",
+    "Checkpointing",
+    "ContextParallelBy",
     "CorpusConfig",
     "DataConfig",
     "Decay",
@@ -88,6 +99,7 @@ __all__ = [
     "FilesCorpus",
     "Filler",
     "FiltersConfig",
+    "HardwareConfig",
     "HubCorpus",
     "InstructionsConfig",
     "JudgeConfig",
@@ -108,6 +120,7 @@ __all__ = [
     "Precision",
     "ProbeConfig",
     "ProbeRunConfig",
+    "ProfileConfig",
     "QuestionPosition",
     "ReportConfig",
     "Sampling",

@@ -141,6 +141,9 @@ class DataConfig:
     """Questions that share one context, each with its exact own loss."""
     curriculum: list[StageConfig] = field(default_factory=list)
     """What the first steps differ in, stage after stage; the steps after them are as above."""
+    limit: int | None = None
+    """Only the first so many examples, again and again, to see whether they can be learnt by heart;
+    null goes through all."""
     separator: str = "\n"
     """Between segments."""
     prompt: str = "{context}\n\n{question}"
@@ -171,11 +174,13 @@ class DataConfig:
         check.within("data.context_range", self.context_range[0], 16)
         check.within("data.depth_bins", self.depth_bins, 2)
         check.within("data.questions_per_context", self.questions_per_context, 1)
-        shared = max(stage.questions_per_context for stage in self.all_stages)
-        if shared > 1 and set(self.kinds) != {"key_value"}:
+        check.within("data.filler_segment_size", self.filler_segment_size, 8, 1 << 20)
+        check.within("data.hard_neighbours", self.hard_neighbours, 1)
+        check.within("data.limit", self.limit, 1)
+        if self.length is LengthLaw.natural and "key_value" in self.kinds:
             raise ValueError(
-                f"data.questions_per_context={shared} needs a mixture of key_value alone, not"
-                f" {', '.join(self.kinds)}; set it to 1"
+                "data.length=natural draws the lengths of documents, which key_value has none of;"
+                " choose uniform, log_uniform or fixed, or set data.mixture.key_value to 0"
             )
         if not self.separator.endswith("\n") or self.separator.strip():
             raise ValueError(
@@ -206,18 +211,41 @@ class DataConfig:
         return replace(self, curriculum=[], **differing)
 
     def _check_prompt(self) -> None:
-        if self.prompt.count("{context}") != 1 or self.prompt.count("{question}") != 1:
-            raise ValueError(
-                f"data.prompt={self.prompt!r} must hold {{context}} and {{question}} once each"
-            )
-        head, rest = self.prompt.split("{context}")
-        if (head and not head.endswith("\n")) or not rest.startswith("\n"):
-            raise ValueError(
-                f"data.prompt={self.prompt!r} must have a newline right before and after"
-                " {context}: only there may token arrays be joined without tokenising again"
-            )
+        for key, prompt in (("prompt", self.prompt), ("prompt_before", self.prompt_before)):
+            if prompt.count("{context}") != 1 or prompt.count("{question}") != 1:
+                raise ValueError(
+                    f"data.{key}={prompt!r} must hold {{context}} and {{question}} once each"
+                )
+            head, rest = prompt.split("{context}")
+            if (head and not head.endswith("\n")) or not rest.startswith("\n"):
+                raise ValueError(
+                    f"data.{key}={prompt!r} must have a newline right before and after"
+                    " {context}: only there may token arrays be joined without tokenising again"
+                )
         if self.closed_prompt.count("{question}") != 1:
             raise ValueError(f"data.closed_prompt={self.closed_prompt!r} must hold {{question}}")
+        if "{question}" in self.prompt.split("{context}")[0]:
+            raise ValueError(
+                f"data.prompt={self.prompt!r} must have {{question}} after {{context}}; for the"
+                " other order use data.prompt_before and data.question_position=before"
+            )
+        if self.question_position is not QuestionPosition.after:
+            self._check_before()
+
+    def _check_before(self) -> None:
+        position = f"data.question_position={self.question_position.value}"
+        shared = max(stage.questions_per_context for stage in self.all_stages)
+        if shared > 1:
+            raise ValueError(
+                f"{position} puts the question before the context, which"
+                f" data.questions_per_context={shared} questions cannot share; set one of them to"
+                " its default (after, 1)"
+            )
+        if "{question}" not in self.prompt_before.split("{context}")[0]:
+            raise ValueError(
+                f"data.prompt_before={self.prompt_before!r} must have {{question}} before"
+                f" {{context}} for {position}"
+            )
 
     @property
     def kinds(self) -> tuple[str, ...]:

@@ -17,15 +17,6 @@ class Chat(StrEnum):
     """No markup."""
 
 
-class Strategy(StrEnum):
-    """How weights, gradients and optimizer state are spread over ranks."""
-
-    none = "none"
-    ddp = "ddp"
-    full_shard = "full_shard"
-    hybrid = "hybrid"
-
-
 class Decay(StrEnum):
     """What the learning rate does after warm-up."""
 
@@ -48,6 +39,17 @@ class Precision(StrEnum):
 
     fp32 = "fp32"
     bf16 = "bf16"
+    bf16_weights = "bf16_weights"
+    """Known only so that it can be refused with the reason."""
+
+    def refuse_lossy(self) -> None:
+        """Raises ValueError for weights that cannot hold an update."""
+        if self is Precision.bf16_weights:
+            raise ValueError(
+                "precision=bf16_weights is not to be had: bf16 keeps 8 bits, so that an update of"
+                " 1e-6 to a weight of 1e-2 is lost; choose precision=bf16, which computes in bf16"
+                " and keeps fp32 weights"
+            )
 
 
 class TrackingMode(StrEnum):
@@ -121,25 +123,6 @@ class PositionsConfig:
 
     def __post_init__(self) -> None:
         check.above("positions.rope_theta", self.rope_theta, 1)
-
-
-@dataclass(kw_only=True)
-class AttentionConfig:
-    """Which kernel reads the block table."""
-
-    backend: str = "blocks"
-    """`blocks`: one scaled-dot-product call for all blocks of a shape; exact on any device."""
-
-    def __post_init__(self) -> None:
-        check.one_of("attention.backend", self.backend, ("blocks",))
-
-
-@dataclass(kw_only=True)
-class ShardingConfig:
-    """How a model is spread over ranks."""
-
-    strategy: Strategy = Strategy.none
-    cpu_offload: bool = False
 
 
 @dataclass(kw_only=True)
@@ -238,3 +221,29 @@ class TrackingConfig:
     def __post_init__(self) -> None:
         check.within("tracking.init_timeout_s", self.init_timeout_s, 1)
         check.within("tracking.finish_timeout_s", self.finish_timeout_s, 1)
+
+
+@dataclass(kw_only=True)
+class HardwareConfig:
+    """What is known of the machine."""
+
+    peak_flops: float | None = None
+    """FLOP/s of one device at its best, for model FLOPs utilisation; null takes that of A100, H100
+    and H200 in bf16, and leaves utilisation out elsewhere."""
+
+    def __post_init__(self) -> None:
+        check.above("hardware.peak_flops", self.peak_flops, 0)
+
+
+@dataclass(kw_only=True)
+class ProfileConfig:
+    """Which steps are traced."""
+
+    steps: list[int] = field(default_factory=list)
+    """First and last step of the trace, from 1; empty traces nothing."""
+
+    def __post_init__(self) -> None:
+        if self.steps and not (len(self.steps) == 2 and 1 <= self.steps[0] <= self.steps[1]):
+            raise ValueError(
+                f"profile.steps={self.steps} must be [first, last] with 1 <= first <= last"
+            )

@@ -5,16 +5,17 @@ from dataclasses import dataclass, field
 from fullcontext.config import check
 from fullcontext.config.corpus import CorpusConfig, InstructionsConfig
 from fullcontext.config.data import DataConfig
+from fullcontext.config.sharding import AttentionConfig, Checkpointing, ShardingConfig
 from fullcontext.config.training import (
-    AttentionConfig,
     CheckpointConfig,
+    HardwareConfig,
     ModelConfig,
     ObjectiveConfig,
     OptimizerConfig,
     PositionsConfig,
     Precision,
+    ProfileConfig,
     ScheduleConfig,
-    ShardingConfig,
     TrackingConfig,
 )
 from fullcontext.config.writing import EvidenceCheck, FiltersConfig, JudgeConfig, WriterConfig
@@ -117,6 +118,8 @@ class TrainConfig:
     tracking: TrackingConfig
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
+    hardware: HardwareConfig = field(default_factory=HardwareConfig)
+    profile: ProfileConfig = field(default_factory=ProfileConfig)
     name: str | None = None
     """Name of the run in tables and in W&B; null takes the chosen experiment's."""
     claim: str | None = None
@@ -128,9 +131,10 @@ class TrainConfig:
     max_steps: int | None = None
     """Fewer steps than `epochs` gives, spanned by the whole schedule; null trains all epochs."""
     max_tokens: int = 32768
-    """Most tokens that run through the model at once (one micro-batch)."""
+    """Most tokens that run through the model at once on a rank; a micro-batch holds up to
+    `sharding.context_parallel` times as many."""
     precision: Precision = Precision.bf16
-    gradient_checkpointing: bool = False
+    checkpointing: Checkpointing = Checkpointing.none
     log_every: int = 1
     max_bad_steps: int = 5
     """Steps in a row with a non-finite loss or gradient before the run gives up."""
@@ -149,20 +153,23 @@ class TrainConfig:
         check.within("log_every", self.log_every, 1)
         check.within("max_bad_steps", self.max_bad_steps, 1)
         check.within("threads", self.threads, 1)
+        if self.data.limit is not None and self.data.limit % self.batch_size:
+            raise ValueError(
+                f"data.limit={self.data.limit} is not a multiple of batch_size={self.batch_size};"
+                " whole batches come again"
+            )
+        self.precision.refuse_lossy()
+        architecture = self.model.architecture
+        self.sharding.exchange_by(architecture.num_heads, architecture.num_kv_heads)
         for stage in self.data.all_stages:
             self._check_stage(stage)
         if self.probe.tasks:
             self._check_length("probe.context_tokens", self.probe.context_tokens)
 
     def _check_stage(self, stage: DataConfig) -> None:
-        if self.batch_size % stage.questions_per_context:
-            raise ValueError(
-                f"batch_size={self.batch_size} is not a multiple of"
-                f" data.questions_per_context={stage.questions_per_context}; a step holds whole"
-                " contexts"
-            )
         longest = stage.context_range[1]
-        if stage.questions_per_context == 1 and longest > self.max_tokens:
+        alone = stage.questions_per_context == 1 or stage.needs_store
+        if alone and longest > self.row_tokens:
             raise ValueError(
                 f"max_tokens={self.max_tokens} is below the longest example,"
                 f" data.context_range[1]={longest}; raise max_tokens or shorten the contexts"
@@ -176,6 +183,11 @@ class TrainConfig:
                 f"{key}={tokens} exceeds model.architecture.max_positions={positions} of model"
                 f" {self.model.name}; shorten it or choose a model with more positions"
             )
+
+    @property
+    def row_tokens(self) -> int:
+        """Most tokens of a micro-batch, which context-parallel ranks share."""
+        return self.max_tokens * self.sharding.context_parallel
 
     @property
     def steps(self) -> int:
@@ -203,6 +215,9 @@ class ProbeRunConfig:
     seed: int = 0
     threads: int | None = None
     name: str | None = None
+
+    def __post_init__(self) -> None:
+        self.precision.refuse_lossy()
 
 
 @dataclass(kw_only=True)

@@ -1,169 +1,142 @@
 """Questions to examples: evidence among filler, as a pure function of (seed, example id)."""
 
-import math
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cache, lru_cache
 
 import numpy as np
 
 from fullcontext.compose import ConfigError
-from fullcontext.config import DataConfig, LengthLaw, Placement
-from fullcontext.data.reader import Store
+from fullcontext.config import AnswerStyle, DataConfig, Filler
+from fullcontext.data import groups, placement
+from fullcontext.data.fillers import Fillers, Found, Wanted
+from fullcontext.data.groups import SHAREABLE, Group, Posed
+from fullcontext.data.lengths import Law
+from fullcontext.data.markers import Markers
+from fullcontext.data.table import Numbers, Store
 from fullcontext.data.tokens import Prompt
-from fullcontext.records import Asked, Example, Ids, Question
+from fullcontext.randomness import rng
+from fullcontext.records import Asked, Example, Ids
 
-PROMPT_TOKENS = 2048
-"""No question and answer are longer: what fits beside so many needs no closer look."""
-
+NONE = np.zeros(0, np.int32)
 SLACK = 2
 """Tokens kept free in every context for the newlines that end it."""
-
-_TRIES = 64
-"""Filler segments looked at that may not be used, in a row, before the corpus counts as empty."""
-
-
-@dataclass(slots=True, eq=False)
-class Piece:
-    """A segment in a context: its tokens, its text, and whether it belongs to the question."""
-
-    tokens: Ids
-    text: str | None
-    number: int
-    evidence: bool
-
-
-def draw_length(config: DataConfig, generator: np.random.Generator) -> int:
-    """Tokens of an example by the length law."""
-    low, high = config.context_range
-    match config.length:
-        case LengthLaw.fixed:
-            return high
-        case LengthLaw.uniform:
-            return int(generator.integers(low, high + 1))
-        case LengthLaw.log_uniform:
-            return round(math.exp(generator.uniform(math.log(low), math.log(high))))
-        case LengthLaw.natural:
-            raise NotImplementedError
-
-
-def places(
-    config: DataConfig, evidence: int, fillers: int, turn: int, generator: np.random.Generator
-) -> list[int]:
-    """How many fillers stand before each evidence piece, for pieces in shuffled order.
-
-    `shuffle` makes every order of pieces equally likely; the others aim at a depth. `turn` counts
-    the contexts of one kind: `stratified` gives each depth bin its turn.
-    """
-    if config.placement is Placement.shuffle:
-        order = generator.permutation(evidence + fillers)
-        ranks = np.sort(order[:evidence])
-        return [int(rank) - i for i, rank in enumerate(ranks)]
-    match config.placement:
-        case Placement.head:
-            depth = 0.0
-        case Placement.tail:
-            depth = 1.0
-        case Placement.middle:
-            depth = 0.5
-        case Placement.ends:
-            depth = float(generator.integers(2))
-        case _:
-            bin = turn % config.depth_bins
-            depth = (bin + float(generator.random())) / config.depth_bins
-    return [min(fillers, int(depth * (fillers + 1)))] * evidence
-
-
-def fit(config: DataConfig, prompt: Prompt, store: Store) -> dict[str, int]:
-    """Takes questions whose evidence fits in no context out of the store's pools; how many.
-
-    Raises ConfigError with the counts unless `data.drop_oversized` is on.
-    """
-    least = min(stage.context_range[1] for stage in config.all_stages)
-    oversized: dict[str, int] = {}
-    for kind in (k for k in config.kinds if k in store.pools and k != "instruction"):
-        fits = _fits(store, prompt, kind, least)
-        if not fits.all():
-            oversized[kind] = int((~fits).sum())
-            store.pools[kind] = store.pools[kind][fits]
-    lost = [kind for kind in oversized if not len(store.pools[kind])]
-    if oversized and (lost or not config.drop_oversized):
-        parts = ", ".join(f"{count} {kind}" for kind, count in oversized.items())
-        raise ConfigError(
-            f"{parts} questions do not fit into {least} tokens (the least upper end of"
-            " data.context_range) with their evidence and the prompt; raise it, make a store with a"
-            " smaller data.segment_size"
-            + (f", or leave {', '.join(lost)} out of data.mixture" if lost else "")
-            + ("" if lost else ", or leave these questions out with data.drop_oversized=true")
-        )
-    return {
-        f"{kind}: evidence longer than any context, left out": n for kind, n in oversized.items()
-    }
-
-
-def _fits(store: Store, prompt: Prompt, kind: str, most: int) -> np.ndarray[Any, Any]:
-    """Which questions of a pool fit. Only those in doubt are tokenised."""
-    evidence = store.evidence_tokens(kind) + len(prompt.head) + SLACK
-    fits = np.ones(len(evidence), bool)
-    for place in np.flatnonzero(evidence + PROMPT_TOKENS > most):
-        question = store.question(kind, int(place))
-        asked = prompt.ask(question.question, question.answer)
-        fits[place] = evidence[place] + len(asked.prompt) + len(asked.answer) <= most
-    return fits
 
 
 class Assembler:
     """Puts questions of a store into contexts."""
 
-    def __init__(self, config: DataConfig, prompt: Prompt, store: Store) -> None:
-        self.config, self.prompt, self.store = config, prompt, store
+    def __init__(self, config: DataConfig, prompt: Prompt, store: Store, seed: int) -> None:
+        self.config, self.prompt, self.store, self.seed = config, prompt, store, seed
+        self.fillers = Fillers(config, prompt, store)
+        self.markers = Markers(prompt, config.answer_style is AnswerStyle.cite_segment)
+        self._law = lru_cache(maxsize=16)(self._make_law)
+        for stage in config.all_stages:
+            self.law(stage)
 
-    def example(
-        self,
-        index: int,
-        turn: int,
-        question: Question,
-        stage: DataConfig,
-        generator: np.random.Generator,
-    ) -> Example:
-        """The example of a question, the `turn`-th of its kind.
+    def law(self, stage: DataConfig) -> Law:
+        """The length law of a stage."""
+        return self._law(*stage.context_range)
 
-        Raises ConfigError if its evidence fits in no context.
+    def _make_law(self, low: int, high: int) -> Law:
+        stage = replace(self.config, context_range=[low, high], curriculum=[])
+        return Law(stage, self.store.document_tokens())
+
+    def pose(self, index: int, turn: int, kind: str, place: int) -> Posed:
+        """The question at a place of its pool as tokens: example `index`, `turn`-th of its kind."""
+        stored = self.store.stored(kind, place)
+        question = stored.question
+        ask = self.prompt.ask_closed if kind == "instruction" else self.prompt.ask
+        asked = ask(question.question, question.answer, id=question.id, kind=kind)
+        return Posed(index, turn, stored, asked)
+
+    def gather(self, posed: Sequence[Posed], stage: DataConfig) -> list[Group]:
+        """The contexts of an optimizer step: `questions_per_context` questions of a shareable kind
+        in each, in the order of their first questions."""
+        shared = stage.questions_per_context
+        if shared == 1:
+            return [Group([each]) for each in posed]
+        together = [each for each in posed if each.asked.kind in SHAREABLE]
+        alone = [Group([each]) for each in posed if each.asked.kind not in SHAREABLE]
+
+        @cache
+        def length(index: int) -> int:
+            return self.law(stage).draw(rng(self.seed, "context", index))
+
+        def fits(several: Sequence[Posed]) -> bool:
+            return self.needs(several) <= length(several[0].index)
+
+        made = alone + groups.gather(together, shared, self._clash, fits)
+        return sorted(made, key=lambda group: group.posed[0].index)
+
+    def _clash(self, one: Posed, other: Posed) -> bool:
+        """Whether two questions cannot share a context: one document, or a second answer."""
+        if one.stored.question.parent == other.stored.question.parent:
+            return True
+        for a, b in ((one, other), (other, one)):
+            answer = a.stored.question.answer.encode()
+            exact = self.config.exclude_answer and a.asked.kind == "fine_grained"
+            if exact and self.store.segments.holding(answer, b.stored.context):
+                return True
+        return False
+
+    def needs(self, posed: Sequence[Posed]) -> int:
+        """The tokens of the shortest example with some questions and their evidence."""
+        evidence = [number for each in posed for number in each.stored.evidence]
+        tokens = int(self.store.segments.lengths[evidence].sum())
+        return self._fixed(posed) + tokens + self.markers.tokens(len(evidence))
+
+    def _fixed(self, posed: Sequence[Posed]) -> int:
+        """Tokens of all that is not a segment."""
+        fixed = len(self.prompt.head(posed[0].stored.question.question)) + SLACK
+        for each in posed:
+            fixed += len(each.asked.prompt) + len(each.asked.answer)
+            fixed += self.markers.cited(len(each.stored.evidence))
+        return fixed
+
+    def example(self, group: Group, stage: DataConfig) -> Example:
+        """The example of some questions; its randomness is that of the first one's id.
+
+        Raises ConfigError if the evidence fits in no context, or the store has too little filler.
         """
-        named = {"id": question.id, "kind": question.kind}
-        if question.kind == "instruction":
-            asked = self.prompt.ask_closed(question.question, question.answer, **named)
-            return Example(index, np.zeros(0, np.int32), (asked,))
-        asked = self.prompt.ask(question.question, question.answer, **named)
-        fixed = len(self.prompt.head) + len(asked.prompt) + len(asked.answer) + SLACK
-        notes: list[str] = []
-        if question.kind == "short_context":
-            most = stage.context_range[1] - fixed
-            pieces = self._own(question, most, most, notes)
-            return self._join(index, asked, pieces, None, notes)
-        requested = draw_length(stage, generator)
+        posed, notes = group.posed, list(group.notes)
+        first = posed[0]
+        if first.asked.kind == "instruction":
+            asked = replace(first.asked, index=first.index, source=first.stored.question.source)
+            return Example(first.index, NONE, (asked,))
+        generator = rng(self.seed, "context", first.index)
+        fixed = self._fixed(posed)
         most = stage.context_range[1] - fixed
-        own = self._own(question, requested - fixed, most, notes)
-        room = requested - fixed - sum(len(p.tokens) for p in own)
-        fillers = self._fillers(question, room, generator, notes)
-        pieces = _arrange(turn, own, fillers, stage, generator)
-        return self._join(index, asked, pieces, requested, notes)
+        if first.asked.kind not in SHAREABLE:
+            own = self._own(posed, most, most, notes)
+            ranks = [list(range(len(own[0])))]
+            return self._join(posed, own, Found(NONE, None), ranks, None, notes)
+        requested = self.law(stage).draw(generator)
+        own = self._own(posed, requested - fixed, most, notes)
+        found = self._filler(posed, own, requested - fixed, generator, notes)
+        count = len(found.numbers) + (found.cut is not None)
+        turns = [each.turn for each in posed]
+        ranks = placement.ranks(stage, [len(each) for each in own], count, turns, generator)
+        return self._join(posed, own, found, ranks, requested, notes)
 
-    def _own(self, question: Question, wanted: int, most: int, notes: list[str]) -> list[Piece]:
-        """The question's own segments. What is not evidence gives way where there is no room."""
-        evidence = set(question.evidence)
-        pieces = [
-            self._piece(number, evidence=id in evidence)
-            for id, number in zip(
-                question.context, self.store.number(question.context), strict=True
-            )
-        ]
-        total = sum(len(p.tokens) for p in pieces)
-        for piece in [p for p in pieces[::-1] if not p.evidence]:
-            if total <= wanted:
-                break
-            pieces.remove(piece)
-            total -= len(piece.tokens)
-            notes.append(f"{question.kind}: own segment without evidence left out")
+    def _own(
+        self, posed: Sequence[Posed], wanted: int, most: int, notes: list[str]
+    ) -> list[list[int]]:
+        """The segments of each question. What is not evidence gives way where there is no room."""
+        lengths = self.store.segments.lengths
+        own = [list(each.stored.context) for each in posed]
+        count = sum(map(len, own))
+        total = sum(int(lengths[each].sum()) for each in own)
+        for each, kept in zip(posed[::-1], own[::-1], strict=True):
+            evidence = set(each.stored.evidence)
+            for number in [n for n in kept[::-1] if n not in evidence]:
+                if total + self.markers.tokens(count) <= wanted:
+                    break
+                kept.remove(number)
+                total, count = total - int(lengths[number]), count - 1
+                notes.append(f"{each.asked.kind}: own segment without evidence left out")
+        total += self.markers.tokens(count)
+        question = posed[0].stored.question
         if total > most:
             raise ConfigError(
                 f"the evidence of question {question.id} has {total} tokens, but"
@@ -172,105 +145,97 @@ class Assembler:
             )
         if total > wanted:
             notes.append(f"{question.kind}: context longer than drawn, to hold its evidence")
-        return pieces
+        return own
 
-    def _piece(self, number: int, evidence: bool) -> Piece:
-        return Piece(self.store.tokens(number), None, number, evidence)
-
-    def _fillers(
-        self, question: Question, room: int, generator: np.random.Generator, notes: list[str]
-    ) -> list[Piece]:
-        """Random segments of other documents that fill `room` tokens; the last is cut to fit."""
-        own = self.store.parents[self.store.number(question.context[:1])[0]]
-        forbidden = question.answer if self._excludes(question) else None
-        used: set[int] = set()
-        found: list[Piece] = []
-        refused = 0
-        while room > 0:
-            number = int(generator.integers(len(self.store.lengths)))
-            if number in used or self.store.parents[number] == own:
-                refused += 1
-                if refused > _TRIES and len(used) + refused > 4 * len(self.store.lengths):
-                    raise ConfigError(
-                        f"the store {self.store.folder} is too small for contexts of"
-                        f" {self.config.context_range[1]} tokens; use a larger corpus or shorter"
-                        " contexts (data.context_range)"
-                    )
-                continue
-            used.add(number)
-            if forbidden and forbidden in self.store.text(number):
-                notes.append("filler that holds the answer passed over")
-                continue
-            piece = self._piece(number, evidence=False)
-            if len(piece.tokens) > room:
-                cut = self._cut(piece, room, notes)
-                return [*found, cut] if cut else found
-            found.append(piece)
-            room -= len(piece.tokens)
+    def _filler(
+        self, posed: Sequence[Posed], own: list[list[int]], room: int,
+        generator: np.random.Generator, notes: list[str],
+    ) -> Found:  # fmt: skip
+        """Filler for what the questions' own segments leave of `room`."""
+        table = self.store.segments
+        numbers = [number for each in own for number in each]
+        room -= int(table.lengths[numbers].sum())
+        if room <= 0:
+            return Found(NONE, None)
+        first = posed[0].stored.context[0]
+        wanted = Wanted(
+            room=self.markers.room(room, len(numbers), len(self.store.fillers)),
+            parents=[int(table.parents[each.stored.context[0]]) for each in posed],
+            answers=[e.stored.question.answer.encode() for e in posed if self._excludes(e)],
+            source=int(table.sources[first]),
+            neighbours=self._neighbours(posed),
+        )
+        found = self.fillers.draw(wanted, generator)
+        notes += wanted.notes.elements()
         return found
 
-    def _excludes(self, question: Question) -> bool:
-        return self.config.exclude_answer and question.kind == "fine_grained"
+    def _excludes(self, posed: Posed) -> bool:
+        everywhere = self.config.filler is Filler.hard
+        return self.config.exclude_answer and (everywhere or posed.asked.kind == "fine_grained")
 
-    def _cut(self, piece: Piece, room: int, notes: list[str]) -> Piece | None:
-        """The first words of a filler that fit; tokenised anew, so that joining stays exact."""
-        words = self.store.text(piece.number).split(" ")
-        low, high = 0, len(words)
-        best: Piece | None = None
-        while low < high:
-            middle = (low + high + 1) // 2
-            text = " ".join(words[:middle]).rstrip()
-            tokens = self.prompt.encoder.encode(text + self.prompt.separator)
-            if text and len(tokens) <= room:
-                best, low = replace(piece, tokens=tokens, text=text), middle
-            else:
-                high = middle - 1
-        notes.append("last filler cut to the drawn length")
+    def _neighbours(self, posed: Sequence[Posed]) -> Numbers:
+        """The filler most like the questions, the best of each question first."""
+        if self.store.neighbours is None or self.config.filler is not Filler.hard:
+            return NONE
+        lists = [self.store.neighbours[each.stored.row] for each in posed]
+        place = np.concatenate([np.arange(len(each)) for each in lists])
+        best: Numbers = np.concatenate(lists)[np.argsort(place, kind="stable")]
         return best
 
     def _join(
-        self,
-        index: int,
-        asked: Asked,
-        pieces: list[Piece],
-        requested: int | None,
-        notes: list[str],
-    ) -> Example:
-        last = pieces[-1]
-        text = last.text if last.text is not None else self.store.text(last.number)
-        tokens = [*(p.tokens for p in pieces[:-1]), self.prompt.last(text)]
-        evidence = sum(p.evidence for p in pieces)
+        self, posed: Sequence[Posed], own: list[list[int]], found: Found,
+        ranks: list[list[int]], requested: int | None, notes: list[str],
+    ) -> Example:  # fmt: skip
+        pieces = self._pieces(own, found, ranks)
+        asked = []
+        for each, kept, at in zip(posed, own, ranks, strict=True):
+            evidence = set(each.stored.evidence)
+            places = sorted(
+                rank for number, rank in zip(kept, at, strict=True) if number in evidence
+            )
+            asked.append(self._placed(each, places, len(pieces)))
+        total = sum(each.evidence for each in asked)
+        head = self.prompt.head(posed[0].stored.question.question)
         return Example(
-            index=index,
-            context=np.concatenate([self.prompt.head, *tokens]).astype(np.int32),
-            asked=(replace(asked, depth=_depth(pieces)),),
+            index=posed[0].index,
+            context=np.concatenate([head, *self.markers.between(pieces)]),
+            asked=tuple(asked),
             requested=requested,
-            evidence=evidence,
-            fillers=len(pieces) - evidence,
+            evidence=total,
+            fillers=len(pieces) - total,
             notes=tuple(notes),
         )
 
+    def _pieces(self, own: list[list[int]], found: Found, ranks: list[list[int]]) -> list[Ids]:
+        """Token arrays in context order, the last with the newlines that end the context."""
+        segments, fillers = self.store.segments, self.store.fillers
+        pieces = fillers.tokens(found.numbers)
+        if found.cut is not None:
+            pieces.append(found.cut.tokens)
+        numbers = [number for each in own for number in each]
+        places = [rank for each in ranks for rank in each]
+        mine = sorted(zip(places, numbers, segments.tokens(numbers), strict=True))
+        for rank, _, tokens in mine:
+            pieces.insert(rank, tokens)
+        if mine[-1][0] == len(pieces) - 1:
+            text = bytes(segments.texts([mine[-1][1]])[0])
+        elif found.cut is not None:
+            text = found.cut.text
+        else:
+            text = bytes(fillers.texts(found.numbers[-1:])[0])
+        pieces[-1] = self.prompt.ending(pieces[-1], text)
+        return pieces
 
-def _depth(pieces: list[Piece]) -> float:
-    """Mean place of the evidence by piece: piece r of n is at (r + 0.5) / n."""
-    ranks = [rank for rank, piece in enumerate(pieces) if piece.evidence]
-    return (float(np.mean(ranks)) + 0.5) / len(pieces)
-
-
-def _arrange(
-    turn: int,
-    own: list[Piece],
-    fillers: list[Piece],
-    stage: DataConfig,
-    generator: np.random.Generator,
-) -> list[Piece]:
-    """Own segments among fillers, both in shuffled order, by the placement."""
-    own = [own[i] for i in generator.permutation(len(own))]
-    fillers = [fillers[i] for i in generator.permutation(len(fillers))]
-    before = places(stage, len(own), len(fillers), turn, generator)
-    pieces: list[Piece] = []
-    for i, filler in enumerate([*fillers, None]):
-        pieces += [piece for piece, at in zip(own, before, strict=True) if at == i]
-        if filler is not None:
-            pieces.append(filler)
-    return pieces
+    def _placed(self, posed: Posed, places: list[int], pieces: int) -> Asked:
+        """A question with the place of its evidence, which its answer cites where that is asked."""
+        asked, question = posed.asked, posed.stored.question
+        if self.markers.used:
+            answer = self.markers.cite(places) + " " + question.answer
+            asked = self.prompt.ask(question.question, answer, id=question.id, kind=question.kind)
+        return replace(
+            asked,
+            index=posed.index,
+            source=question.source,
+            evidence=len(places),
+            depth=(sum(places) / len(places) + 0.5) / pieces,
+        )

@@ -24,7 +24,7 @@ _MENTION = re.compile(
     r" (?:\w+ )?(?:text|context|passage|excerpt|document|article|pieces?|paragraph|segment)s?\b"
     r"|(?:in|of) (?:the|this) (?:(?:above|given|provided|following) )(?:text|context|passage"
     r"|excerpt|document|article|piece|paragraph|segment)s?\b"
-    r"|(?:this|the) (?:passage|excerpt|context)\b|\bpiece \d)",
+    r"|(?:this|the) (?:passage|excerpt|context)\b(?! of)|\bpiece \d)",
     re.IGNORECASE,
 )
 _FUNCTION_WORDS = frozenset(

@@ -1,23 +1,27 @@
-"""The mixture: example id -> example, step -> batch; what it will hold and what it held."""
+"""The mixture: example id -> example, step -> batch; and what it will hold."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
-from scipy import stats
 
-from fullcontext.config import DataConfig, LengthLaw, Placement
-from fullcontext.data.contexts import Assembler, draw_length, fit
+from fullcontext.compose import ConfigError
+from fullcontext.config import DataConfig
+from fullcontext.data.contexts import Assembler
+from fullcontext.data.groups import Group
 from fullcontext.data.key_value import Dictionaries
-from fullcontext.data.reader import Store
+from fullcontext.data.lengths import Law
 from fullcontext.data.sampler import Sampler
+from fullcontext.data.table import Store
 from fullcontext.data.tokens import Prompt
 from fullcontext.randomness import rng
 from fullcontext.records import Example
 
-LENGTH_BINS = 8
+PROMPT_TOKENS = 2048
+"""No question and answer are longer: what fits beside so many needs no closer look."""
+
+Planned = Group | list[int]
+"""A context before it is assembled: questions of a store, or the ids of key-value questions."""
 
 
 class Mixture:
@@ -28,7 +32,8 @@ class Mixture:
     ) -> None:
         self.config, self.seed, self.batch_size = config, seed, batch_size
         self._at = lru_cache(maxsize=8)(config.at)
-        self.left_out = {} if store is None else fit(config, prompt, store)
+        self.assembler = None if store is None else Assembler(config, prompt, store, seed)
+        self.left_out = {} if self.assembler is None else fit(self.assembler)
         self.pools = {
             kind: config.examples[kind]
             if store is None or kind == "key_value"
@@ -36,26 +41,53 @@ class Mixture:
             for kind in config.kinds
         }
         self.sampler = Sampler(config.mixture, self.pools, seed)
-        self.assembler = None if store is None else Assembler(config, prompt, store)
         self.dictionaries = Dictionaries(config, prompt)
 
     def batch(self, step: int) -> list[Example]:
         """The examples of an optimizer step: `batch_size` questions, whatever the world size."""
-        first, shared = step * self.batch_size, self._at(step).questions_per_context
-        return [self.example(i) for i in range(first, first + self.batch_size, shared)]
+        if self.config.limit is not None:
+            step %= max(1, self.config.limit // self.batch_size)
+        stage = self._at(step)
+        return [self._example(planned, stage) for planned in self._plan(step)]
 
     def example(self, index: int) -> Example:
-        """The context that starts at example `index`, with all its questions."""
-        stage = self._at(index // self.batch_size)
-        generator = rng(self.seed, "context", index)
-        kind, place = self.sampler.pick(index)
-        turn = self.sampler.draw(index)[1]
-        if kind == "key_value":
-            turn //= stage.questions_per_context
-            return self.dictionaries.example(index, turn, stage, generator)
-        assert self.assembler is not None
-        question = self.assembler.store.question(kind, place)
-        return self.assembler.example(index, turn, question, stage, generator)
+        """The context that holds example `index`, with all its questions."""
+        step = index // self.batch_size
+        stage = self._at(step)
+        if stage.questions_per_context == 1:
+            return self._example(self._planned([index], stage)[0], stage)
+        holding = (planned for planned in self._plan(step) if index in _indices(planned))
+        return self._example(next(holding), stage)
+
+    def law(self, stage: DataConfig) -> Law:
+        """The length law of a stage."""
+        return Law(stage, None) if self.assembler is None else self.assembler.law(stage)
+
+    def _plan(self, step: int) -> list[Planned]:
+        first = step * self.batch_size
+        return self._planned(range(first, first + self.batch_size), self._at(step))
+
+    def _planned(self, indices: Sequence[int], stage: DataConfig) -> list[Planned]:
+        """Who shares a context with whom; in the order of the contexts' first questions."""
+        made = [i for i in indices if self.sampler.draw(i)[0] == "key_value"]
+        shared = stage.questions_per_context
+        planned: list[Planned] = [made[at : at + shared] for at in range(0, len(made), shared)]
+        if self.assembler is not None:
+            posed = []
+            for index in sorted(set(indices).difference(made)):
+                kind, place = self.sampler.pick(index)
+                turn = self.sampler.draw(index)[1]
+                posed.append(self.assembler.pose(index, turn, kind, place))
+            planned += self.assembler.gather(posed, stage)
+        return sorted(planned, key=lambda each: _indices(each)[0])
+
+    def _example(self, planned: Planned, stage: DataConfig) -> Example:
+        if isinstance(planned, Group):
+            assert self.assembler is not None
+            return self.assembler.example(planned, stage)
+        turn = self.sampler.draw(planned[0])[1] // stage.questions_per_context
+        generator = rng(self.seed, "context", planned[0])
+        return self.dictionaries.example(planned, turn, stage, generator)
 
     def describe(self, steps: int, sample: int = 64) -> str:
         """What `steps` steps will hold: examples exactly, tokens estimated from a sample."""
@@ -84,6 +116,8 @@ class Mixture:
                     f"  note: {self.pools[kind]:,} {kind} questions are asked"
                     f" {count / self.pools[kind]:,.1f} times each"
                 )
+        if self.config.limit is not None:
+            lines.append(f"  note: only the first {self.config.limit:,} examples, again and again")
         lines.append(
             f"  {'all':<14} {'':>7} {totals[0]:>10,.0f} {'':>10} {totals[1]:>14,.0f}"
             f" {totals[2]:>18,.0f}"
@@ -94,149 +128,72 @@ class Mixture:
         """Some examples of every kind, from the start of the run; later lengths count as drawn."""
         found: dict[str, list[Example]] = {}
         enough = max(1, sample // len(self.config.kinds))
-        stride = max(stage.questions_per_context for stage in self.config.all_stages)
-        for index in range(0, stride * sample * 8, stride):
-            kind = self.sampler.draw(index)[0]
+        for planned, stage in self._ahead(sample * 8):
+            kind = self.sampler.draw(_indices(planned)[0])[0]
             if len(found.setdefault(kind, [])) < enough:
-                found[kind].append(self.example(index))
+                found[kind].append(self._example(planned, stage))
             if sum(map(len, found.values())) >= enough * len(self.config.kinds):
                 break
         return found
+
+    def answers(self, edges: Sequence[int], sample: int = 1000) -> list[float]:
+        """How many of a random sample of the questions, in the shares of the mixture, have answers
+        of at least each of some numbers of tokens and fewer than the next."""
+        counts = np.zeros(len(edges))
+        for kind in self.config.kinds:
+            wanted = round(sample * self.config.mixture[kind])
+            lengths = self._answer_lengths(kind, wanted)
+            places = np.searchsorted(edges, np.maximum(1, lengths), "right") - 1
+            counts += np.bincount(places, minlength=len(edges))
+        return [float(count) for count in counts]
+
+    def _answer_lengths(self, kind: str, wanted: int) -> list[int]:
+        generator = rng(self.seed, "answer lengths")
+        if kind == "key_value":
+            return self.dictionaries.answer_lengths(wanted, generator)
+        assert self.assembler is not None
+        places = generator.integers(self.pools[kind], size=wanted).tolist()
+        return [len(self.assembler.pose(0, 0, kind, p).asked.answer) - 1 for p in places]
+
+    def _ahead(self, examples: int) -> Iterator[tuple[Planned, DataConfig]]:
+        """The contexts of the first steps, up to so many questions."""
+        for step in range(-(-examples // self.batch_size)):
+            yield from ((planned, self._at(step)) for planned in self._plan(step))
+
+
+def _indices(planned: Planned) -> list[int]:
+    return [each.index for each in planned.posed] if isinstance(planned, Group) else planned
 
 
 def _mean(values: list[float]) -> float:
     return float(np.mean(values)) if values else 0.0
 
 
-@dataclass
-class Tally:
-    """What the examples of a run really held; small, part of every checkpoint."""
+def fit(assembler: Assembler) -> dict[str, int]:
+    """Takes questions whose evidence fits in no context out of the store's pools; how many.
 
-    config: DataConfig
-    seed: int
-    examples: dict[str, int] = field(default_factory=dict)
-    tokens: dict[str, int] = field(default_factory=dict)
-    supervised: dict[str, int] = field(default_factory=dict)
-    drawn: list[int] = field(default_factory=lambda: [0] * LENGTH_BINS)
-    realised: list[int] = field(default_factory=lambda: [0] * LENGTH_BINS)
-    depths: list[int] = field(default_factory=list)
-    expected_depths: list[float] = field(default_factory=list)
-    counted: dict[str, int] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self.depths = self.depths or [0] * self.config.depth_bins
-        self.expected_depths = self.expected_depths or [0.0] * self.config.depth_bins
-
-    def add(self, examples: Sequence[Example]) -> None:
-        """Counts a batch."""
-        for example in examples:
-            kind = example.asked[0].kind
-            _count(self.examples, kind, len(example.asked))
-            _count(self.tokens, kind, example.tokens)
-            _count(self.supervised, kind, example.supervised)
-            for note in example.notes:
-                _count(self.counted, note, 1)
-            if example.requested is not None:
-                longest = len(example.context) + max(
-                    len(a.prompt) + len(a.answer) for a in example.asked
-                )
-                self.drawn[self._length_bin(example.requested)] += 1
-                self.realised[self._length_bin(longest)] += 1
-                self._add_depth(example)
-
-    def _length_bin(self, tokens: int) -> int:
-        low, high = self.config.context_range
-        place = (tokens - low) / max(1, high + 1 - low)
-        return min(LENGTH_BINS - 1, max(0, int(place * LENGTH_BINS)))
-
-    def _add_depth(self, example: Example) -> None:
-        pieces = example.evidence + example.fillers
-        if example.evidence != len(example.asked):
-            return  # evidence of several segments has a mean depth, which is not uniform
-        ranks = (np.arange(pieces) + 0.5) / pieces
-        share = np.bincount(self._depth_bins(ranks), minlength=self.config.depth_bins) / pieces
-        for asked in example.asked:
-            if asked.depth is not None:
-                self.depths[int(self._depth_bins(np.array([asked.depth]))[0])] += 1
-                self.expected_depths = [
-                    e + s for e, s in zip(self.expected_depths, share.tolist(), strict=True)
-                ]
-
-    def _depth_bins(self, depth: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        bins = self.config.depth_bins
-        return np.asarray(np.minimum(bins - 1, (depth * bins).astype(int)))
-
-    def report(self, mixture: "Mixture", steps: int) -> dict[str, Any]:
-        """data.json of the run folder: requested against realised, with p-values."""
-        sampler, config = mixture.sampler, self.config
-        planned = sampler.counts(steps * mixture.batch_size)
-        low, high = config.context_range
-        lawful = config.placement in (Placement.shuffle, Placement.stratified)
-        flat = lawful and not config.curriculum
-        expected = self.expected_depths if flat else None
-        requested = self._requested()
-        return {
-            "sources": {
-                kind: {
-                    "ratio_requested": config.mixture[kind],
-                    "examples_requested": planned[kind],
-                    "examples": self.examples.get(kind, 0),
-                    "tokens": self.tokens.get(kind, 0),
-                    "supervised_tokens": self.supervised.get(kind, 0),
-                    "pool": mixture.pools[kind],
-                    "passes": round(self.examples.get(kind, 0) / mixture.pools[kind], 4),
-                }
-                for kind in config.kinds
-            },
-            "length": {
-                "law": config.length.value,
-                "edges": np.linspace(low, high + 1, LENGTH_BINS + 1).round(1).tolist(),
-                "requested": requested,
-                "drawn": self.drawn,
-                "realised": self.realised,
-                "p_value": chi_square(self.realised, requested),
-            },
-            "depth": {
-                "placement": config.placement.value,
-                "edges": np.linspace(0, 1, config.depth_bins + 1).round(4).tolist(),
-                "expected": [round(e, 2) for e in expected] if expected else None,
-                "realised": self.depths,
-                "p_value": chi_square(self.depths, expected) if expected else None,
-            },
-            "dropped": {**mixture.left_out, **dict(sorted(self.counted.items()))},
-        }
-
-    def _requested(self) -> list[float] | None:
-        """Expected counts by length bin under the law alone; None under a curriculum."""
-        config = self.config
-        total = sum(self.realised)
-        if config.curriculum or not total or config.length is LengthLaw.fixed:
-            return None
-        generator = rng(self.seed, "length law")
-        drawn = [self._length_bin(draw_length(config, generator)) for _ in range(20_000)]
-        share = np.bincount(drawn, minlength=LENGTH_BINS) / len(drawn)
-        return [round(float(s) * total, 2) for s in share]
-
-    def state(self) -> dict[str, Any]:
-        """For a checkpoint."""
-        names = ("examples", "tokens", "supervised", "drawn", "realised", "depths")
-        return {name: getattr(self, name) for name in (*names, "expected_depths", "counted")}
-
-
-def _count(counts: dict[str, int], key: str, number: int) -> None:
-    counts[key] = counts.get(key, 0) + number
-
-
-def chi_square(realised: Sequence[float], expected: Sequence[float] | None) -> float | None:
-    """p-value of the realised counts under the expected ones; None with fewer than 5 a bin."""
-    if expected is None:
-        return None
-    pairs = [(r, e) for r, e in zip(realised, expected, strict=True) if e > 0]
-    if len(pairs) < 2 or min(e for _, e in pairs) < 5:
-        return None
-    observed = np.array([r for r, _ in pairs], float)
-    wanted = np.array([e for _, e in pairs], float)
-    if observed.sum() <= 0:
-        return None
-    wanted *= observed.sum() / wanted.sum()
-    return round(float(stats.chisquare(observed, wanted).pvalue), 6)
+    Raises ConfigError with the counts unless `data.drop_oversized` is on.
+    """
+    config, store = assembler.config, assembler.store
+    least = min(stage.context_range[1] for stage in config.all_stages)
+    oversized: dict[str, int] = {}
+    for kind in (k for k in config.kinds if k in store.pools and k != "instruction"):
+        fits = store.evidence_tokens(kind) + PROMPT_TOKENS <= least
+        for place in np.flatnonzero(~fits).tolist():
+            fits[place] = assembler.needs([assembler.pose(0, 0, kind, place)]) <= least
+        if not fits.all():
+            oversized[kind] = int((~fits).sum())
+            store.pools[kind] = store.pools[kind][fits]
+    lost = [kind for kind in oversized if not len(store.pools[kind])]
+    if oversized and (lost or not config.drop_oversized):
+        parts = ", ".join(f"{count} {kind}" for kind, count in oversized.items())
+        raise ConfigError(
+            f"{parts} questions do not fit into {least} tokens (the least upper end of"
+            " data.context_range) with their evidence and the prompt; raise it, make a store with a"
+            " smaller data.segment_size"
+            + (f", or leave {', '.join(lost)} out of data.mixture" if lost else "")
+            + ("" if lost else ", or leave these questions out with data.drop_oversized=true")
+        )
+    return {
+        f"{kind}: evidence longer than any context, left out": n for kind, n in oversized.items()
+    }

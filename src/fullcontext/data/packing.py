@@ -1,11 +1,16 @@
 """Examples to rows: no padding, no leak between examples, micro-batches of equal cost."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from fullcontext.compose import ConfigError
+from fullcontext.data.balance import spread
 from fullcontext.records import IGNORE, Block, Example, Row, Span
+
+UNIT = 1000
+"""FLOPs in one unit of cost, so that sums over a step of the largest models stay in 64 bits."""
 
 
 def pack(examples: Sequence[Example]) -> Row:
@@ -52,45 +57,53 @@ def pack(examples: Sequence[Example]) -> Row:
     )
 
 
-def cost(example: Example, linear: float = 1.0, quadratic: float = 1 / 24576) -> float:
-    """Relative cost of a forward and backward pass: tokens, and tokens by tokens in attention.
+@dataclass(frozen=True, slots=True)
+class Price:
+    """Forward FLOPs of a model, by what causes them; `train.flops.price` reads a model's."""
 
-    The default ratio is a 7B model's: attention overtakes the matrix products at about 24K.
-    """
-    return linear * example.tokens + quadratic * example.tokens**2
+    token: int = 2 * 6_980_000_000
+    """Of the matrix products in the layers, for each token. The defaults are Mistral 7B's."""
+    pair: int = 4 * 32 * 4096
+    """Of attention in all layers, for each query and key that it sees."""
+    label: int = 2 * 4096 * 32000
+    """Of the output head, for each supervised token."""
+
+    def of(self, example: Example) -> int:
+        """Forward FLOPs of an example: its context once, and each question over the context."""
+        return (
+            self.token * example.tokens
+            + self.pair * pairs(example)
+            + self.label * example.supervised
+        )
 
 
-def plan(examples: Sequence[Example], max_tokens: int) -> list[list[int]]:
-    """Micro-batches as indices into `examples`, of at most `max_tokens` tokens and similar cost.
+def pairs(example: Example) -> int:
+    """Queries times the keys that each sees, causally: what attention costs, block by block."""
+    context = len(example.context)
+    own = (len(asked.prompt) + len(asked.answer) for asked in example.asked)
+    return _triangle(context) + sum(n * context + _triangle(n) for n in own)
 
-    Longest processing time first over the fewest bins that hold the tokens; a function of the
-    examples alone. Raises ConfigError if one example is longer than `max_tokens`.
+
+def _triangle(tokens: int) -> int:
+    return tokens * (tokens + 1) // 2
+
+
+def plan(
+    examples: Sequence[Example], max_tokens: int, ranks: int = 1, price: Price = Price()
+) -> list[list[list[int]]]:  # fmt: skip
+    """For each rank the same number of micro-batches, as indices into `examples`.
+
+    Micro-batches hold at most `max_tokens` tokens; those that run at the same time cost about the
+    same (data/balance.py), the dearest come first. One is empty only if there are fewer examples
+    than micro-batches. A function of the arguments alone. Raises ConfigError if one example is
+    longer than `max_tokens`.
     """
     longest = max(example.tokens for example in examples)
     if longest > max_tokens:
         raise ConfigError(
             f"an example has {longest} tokens, more than max_tokens={max_tokens}; raise max_tokens"
         )
-    bins = -(-sum(example.tokens for example in examples) // max_tokens)
-    order = sorted(range(len(examples)), key=lambda i: (-cost(examples[i]), i))
-    while True:
-        placed = _place(examples, order, bins, max_tokens)
-        if placed is not None:
-            return [sorted(indices) for indices in placed if indices]
-        bins += 1
-
-
-def _place(
-    examples: Sequence[Example], order: list[int], bins: int, max_tokens: int
-) -> list[list[int]] | None:
-    placed: list[list[int]] = [[] for _ in range(bins)]
-    load, tokens = [0.0] * bins, [0] * bins
-    for i in order:
-        room = [b for b in range(bins) if tokens[b] + examples[i].tokens <= max_tokens]
-        if not room:
-            return None
-        chosen = min(room, key=lambda b: (load[b], b))
-        placed[chosen].append(i)
-        load[chosen] += cost(examples[i])
-        tokens[chosen] += examples[i].tokens
-    return placed
+    costs = [price.of(example) // UNIT for example in examples]
+    sizes = [example.tokens for example in examples]
+    rounds = spread(costs, sizes, max_tokens, ranks)
+    return [[together[rank] for together in rounds] for rank in range(ranks)]

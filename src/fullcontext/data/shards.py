@@ -1,6 +1,5 @@
 """A corpus in shards: documents read in order, cut into segments, their work files."""
 
-import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -11,6 +10,7 @@ from typing import Any, Protocol
 from fullcontext.compose import ConfigError
 from fullcontext.config import SynthesizeConfig
 from fullcontext.data import corpus, manifest, questions, segments
+from fullcontext.data.marks import Marks
 from fullcontext.data.questions import Outcome
 from fullcontext.data.tokens import Encoder
 from fullcontext.data.walk import Shard
@@ -49,16 +49,14 @@ def batches(config: SynthesizeConfig, index: Contaminated | None) -> Iterator[Ba
     """
     skipped: Counter[str] = Counter()
     batch = Batch(0, [], Counter())
-    seen: set[int] = set()
+    seen = Marks()
     size = 0
     for document in corpus.read(config.corpus, config.seed, skipped):
-        mark = int.from_bytes(hashlib.blake2b(document.id.encode(), digest_size=8).digest())
-        if mark in seen:
+        if not seen.add(document.id):
             raise ConfigError(
                 f"two documents of the corpus {config.corpus.name} have the id {document.id!r};"
                 " name a field that identifies them (corpus.id_field), or null to number them"
             )
-        seen.add(mark)
         size += len(document.text)
         shared = index.overlap(document.text) if index else None
         if shared is None:

@@ -7,21 +7,28 @@ import torch
 
 from fullcontext.compose import ConfigError
 from fullcontext.config import ArchitectureConfig, ModelConfig, PositionsConfig
-from fullcontext.model import attention, hub
+from fullcontext.model import attention, hub, kernels
 from fullcontext.randomness import torch_seed
 
 
 def load(
-    config: ModelConfig, positions: PositionsConfig, seed: int = 0, weights: Path | None = None
+    config: ModelConfig,
+    positions: PositionsConfig,
+    seed: int = 0,
+    weights: Path | None = None,
+    backend: str = attention.NAME,
 ) -> Any:
     """The model, in fp32: master weights, since an update of 1e-6 is lost in bf16.
 
-    `weights` is a folder in Hugging Face format that replaces `config.path` (an export).
-    Raises ConfigError if the weights are not there, or the model attends in a sliding window.
+    `weights` is a folder in Hugging Face format that replaces `config.path` (an export), `backend`
+    what reads the block tables. Raises ConfigError if the weights are not there, the model attends
+    in a sliding window, or this machine lacks the backend.
     """
     attention.register()
+    kernels.register(backend)
     source = str(weights) if weights else config.path
     model = _pretrained(source, config, positions) if source else _built(config, positions, seed)
+    model.set_attn_implementation(backend)
     window = getattr(model.config, "sliding_window", None)
     if window and getattr(model.config, "use_sliding_window", True):
         raise ConfigError(

@@ -10,7 +10,8 @@ from torch.nn.functional import cross_entropy
 
 from fullcontext.config import Normalise
 from fullcontext.model.attention import BlockTable, table
-from fullcontext.records import IGNORE, Row
+from fullcontext.model.context_parallel import Exchange
+from fullcontext.records import IGNORE, Ids, Row, Span
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,7 @@ class LossSum:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """A row as tensors on a device."""
+    """A row, or the piece of it that this rank holds, as tensors on a device."""
 
     input_ids: Tensor
     """Shape (1, tokens)."""
@@ -39,40 +40,58 @@ class Batch:
     """Shape (supervised tokens,): where it is to be predicted."""
     weights: Tensor
     """Shape (supervised tokens,)."""
+    questions: Ids
+    """Shape (supervised tokens,): which question of the row each belongs to; not on the device."""
     blocks: BlockTable
 
 
-def batch(row: Row, normalise: Normalise, device: torch.device | str = "cpu") -> Batch:
-    """The row on `device`, with a weight of 1 per token, or of 1 per question."""
+def batch(
+    row: Row,
+    normalise: Normalise,
+    device: torch.device | str = "cpu",
+    exchange: Exchange | None = None,
+) -> Batch:
+    """The row on `device`, with a weight of 1 per token, or of 1 per question.
+
+    With an `exchange`, the piece of the row that this rank holds: labels are shifted already, so
+    that no piece needs a token of the next.
+    """
     at = np.flatnonzero(row.labels != IGNORE)
     if normalise is Normalise.example:
         lengths = np.bincount(row.label_questions)
         weights = 1 / lengths[row.label_questions]
     else:
         weights = np.ones(len(at))
+    piece = Span(0, len(row.input_ids)) if exchange is None else exchange.piece(len(row.input_ids))
+    inside = (at >= piece.start) & (at < piece.stop)
+    own = slice(*piece)
     return Batch(
-        input_ids=torch.from_numpy(row.input_ids).long().to(device).unsqueeze(0),
-        position_ids=torch.from_numpy(row.position_ids).long().to(device).unsqueeze(0),
-        targets=torch.from_numpy(row.labels[at]).long().to(device),
-        at=torch.from_numpy(at).to(device),
-        weights=torch.from_numpy(weights).float().to(device),
-        blocks=table(row.blocks, device),
+        input_ids=torch.from_numpy(row.input_ids[own]).long().to(device).unsqueeze(0),
+        position_ids=torch.from_numpy(row.position_ids[own]).long().to(device).unsqueeze(0),
+        targets=torch.from_numpy(row.labels[at[inside]]).long().to(device),
+        at=torch.from_numpy(at[inside] - piece.start).to(device),
+        weights=torch.from_numpy(weights[inside]).float().to(device),
+        questions=row.label_questions[inside],
+        blocks=exchange.table(row.blocks, device) if exchange else table(row.blocks, device),
     )
 
 
 def answer_logits(model: Any, given: Batch) -> Tensor:
     """Logits (supervised tokens, vocabulary) in fp32; the head never sees another position."""
-    hidden = model.get_decoder()(
+    logits: Tensor = model(
         input_ids=given.input_ids,
         position_ids=given.position_ids,
+        logits_to_keep=given.at,
         use_cache=False,
         block_table=given.blocks,
-    ).last_hidden_state[0]
-    logits: Tensor = model.get_output_embeddings()(hidden.index_select(0, given.at))
+    ).logits[0]
     return logits.float()
 
 
 def loss(model: Any, given: Batch) -> LossSum:
-    """Answer-only negative log-likelihood, as a sum and what to divide it by."""
+    """Answer-only negative log-likelihood, as a sum and what to divide it by.
+
+    The model's own forward is called, as sharded models need it.
+    """
     nll = cross_entropy(answer_logits(model, given), given.targets, reduction="none")
     return LossSum((nll * given.weights).sum(), float(given.weights.sum()), nll.detach())

@@ -49,7 +49,11 @@ def build(
     """
     check(config, max_positions)
     return {
-        task: [context(task, prompt, data, config, seed, i) for i in range(config.contexts)]
+        task: [
+            each
+            for index in range(config.contexts)
+            for each in _separated(context(task, prompt, data, config, seed, index), prompt)
+        ]
         for task in dict.fromkeys(config.tasks)
     }
 
@@ -78,8 +82,26 @@ def context(
         replace(asked[i], id=f"{task}-{index}-{i}", depth=starts[i] / starts[-1], position=i)
         for i in _positions(len(items), config.questions)
     )
-    example = Example(index, np.concatenate([prompt.head, *segments]), questions)
+    head = prompt.head(items[questions[0].position or 0].question)
+    example = Example(index, np.concatenate([head, *segments]), questions)
     return ProbeContext(task, index, tuple(items), example)
+
+
+def _separated(asked: ProbeContext, prompt: Prompt) -> list[ProbeContext]:
+    """One context for all questions, or one for each where the prompt asks before the context."""
+    if not prompt.asks_before:
+        return [asked]
+    first, *others = asked.example.asked
+    assert first.position is not None
+    head = prompt.head(asked.items[first.position].question)
+    rest = asked.example.context[len(head) :]
+    found = []
+    for question in (first, *others):
+        assert question.position is not None
+        head = prompt.head(asked.items[question.position].question)
+        example = Example(asked.set, np.concatenate([head, rest]), (question,))
+        found.append(replace(asked, example=example))
+    return found
 
 
 def _source(task: str, data: DataConfig, seed: int, index: int) -> _Source:
@@ -105,7 +127,7 @@ def _fill(
     """Items and their questions until the next would not fit beside the longest of each."""
     items: list[Item] = []
     asked: list[Asked] = []
-    before, longest, answer, needed = len(prompt.head), 0, config.max_new_tokens, 0
+    head, before, longest, answer, needed = 0, 0, 0, config.max_new_tokens, 0
     for item in source.candidates:
         if not _stands(item, items, source.clash, prompt):
             continue
@@ -113,7 +135,8 @@ def _fill(
         last = prompt.last(item.text)
         _refuse_unknown(task, prompt, last, question)
         longest, answer = max(longest, len(question.prompt)), max(answer, len(question.answer))
-        needed = before + len(last) + longest + answer
+        head = max(head, len(prompt.head(item.question)))
+        needed = head + before + len(last) + longest + answer
         if needed > config.context_tokens and len(items) >= LEAST_ITEMS:
             return items, asked
         items.append(item)

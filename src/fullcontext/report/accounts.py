@@ -1,7 +1,6 @@
 """What the runs consumed, as text: realised data against requested, and cost."""
 
 import json
-from typing import Any
 
 from fullcontext.report.runs import Run
 from fullcontext.report.sections import Json, p_value
@@ -41,6 +40,7 @@ def data_groups(runs: list[Run], labels: list[str]) -> list[Json]:
             "labels": few(group["labels"], 6),
             "data": group["data"],
             "sources": _sources(mapping(group["data"], "sources")),
+            "amounts": _amounts(group["data"]),
             "dropped": _flat(mapping(group["data"], "dropped")),
             "segments": _flat(mapping(group["data"], "segments")),
         }
@@ -54,12 +54,22 @@ def mapping(tree: Json, key: str) -> Json:
     return value if isinstance(value, dict) else {}
 
 
-def fit(p: Any) -> str:
-    """A goodness-of-fit p-value in words."""
-    if not isinstance(p, int | float):
-        return "no test recorded"
-    verdict = "departs from what was requested" if p < 0.01 else "no sign of a departure"
-    return f"p {p_value(p)}: {verdict}"
+ANSWERS = "The line is a random sample of the questions there are; bins grow with the length."
+
+
+def fits(given: Json, law: str) -> str:
+    """The law of "length" or "depth" of data.json, and its goodness-of-fit tests in words."""
+    known = {
+        name: given[key]
+        for key, name in (("p_value", "chi-square"), ("ks_p_value", "Kolmogorov-Smirnov"))
+        if isinstance(given.get(key), int | float)
+    }
+    found = f"{law} {given.get(law, 'unknown')}. "
+    if not known:
+        return found + "No test recorded."
+    departs = min(known.values()) < 0.01
+    verdict = "departs from what was requested" if departs else "no sign of a departure"
+    return found + ", ".join(f"{n}: p {p_value(p)}" for n, p in known.items()) + f": {verdict}."
 
 
 def duration(seconds: float | None) -> str:
@@ -107,6 +117,48 @@ def _sources(sources: Json) -> list[Json]:
                 "passes": number(_amount(source, "passes") if "passes" in source else None),
             }
         )
+    return found
+
+
+SHOWN = 12
+"""Sources in the table of sources; the others are added up."""
+_TABLES = {
+    "by_length": ("By length of the context", "tokens"),
+    "by_depth": ("By depth of the evidence", "depth"),
+    "by_evidence": ("By evidence segments", "segments"),
+    "by_source": ("By source of the text", "source"),
+}
+_COLUMNS = ("examples", "tokens", "supervised_tokens")
+
+
+def _amounts(data: Json) -> list[Json]:
+    """A table for each way in which data.json divides what was trained on, if it divides it."""
+    found = []
+    for key, (title, column) in _TABLES.items():
+        given = {n: each for n, each in mapping(data, key).items() if isinstance(each, dict)}
+        if len(given) < 2:
+            continue
+        totals = {name: sum(_amount(each, name) for each in given.values()) for name in _COLUMNS}
+        shown = dict(list(given.items())[:SHOWN])
+        note = ""
+        if len(given) > len(shown):
+            rest = [each for name, each in given.items() if name not in shown]
+            shown["others"] = {n: sum(_amount(each, n) for each in rest) for n in _COLUMNS}
+            note = f" The {SHOWN} largest of {len(given)}; data.json has them all."
+        rows = [
+            {
+                "name": name,
+                "cells": [
+                    {
+                        "value": f"{_amount(each, column_):,.0f}",
+                        "share": f"{100 * _share(each, column_, totals):.1f} %",
+                    }
+                    for column_ in _COLUMNS
+                ],
+            }
+            for name, each in shown.items()
+        ]
+        found.append({"title": title, "column": column, "note": note, "rows": rows})
     return found
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fullcontext.report.curves import Outcome
-from fullcontext.report.drawing import INK, MUTED, Drawing, Panel, colour, draw, marker
+from fullcontext.report.drawing import MUTED, Drawing, Panel, colour, draw, marker
 from fullcontext.report.runs import Run
 from fullcontext.report.statistics import Curve, Floats
 
@@ -151,39 +151,6 @@ def thinned(
     return x, y
 
 
-def realised(given: dict[str, Any], what: str, key: str, folder: Path) -> Drawing | None:
-    """A histogram of what the data became against what was requested; None if it is unusable.
-
-    `given` is "length" or "depth" of data.json: edges (bins + 1), and counts of both kinds.
-    """
-    edges = _numbers(given.get("edges"))
-    asked = _numbers(given.get("requested", given.get("expected")))
-    became = _numbers(given.get("realised"))
-    if edges is None or asked is None or became is None or became.sum() <= 0:
-        return None
-    if not len(edges) - 1 == len(asked) == len(became):
-        return None
-    shares = 100 * became / became.sum()
-    wanted = 100 * asked / asked.sum() if asked.sum() > 0 else asked
-    panel = Panel(
-        key=key,
-        title=f"{what}: requested and realised",
-        note="bars realised, line requested",
-        alt=f"{what}, share of the contexts by bin. Realised: {_listed(shares)} percent."
-        f" Requested: {_listed(wanted)} percent.",
-    )
-
-    def paint(axes: Any) -> None:
-        bars = {"width": 0.92 * np.diff(edges), "align": "center", "label": "realised"}
-        axes.bar((edges[:-1] + edges[1:]) / 2, shares, color=colour(0), alpha=0.55, **bars)
-        axes.stairs(wanted, edges, color=INK, linewidth=1.4, label="requested", baseline=None)
-        axes.set_ylabel("share of contexts, %")
-        axes.set_xlabel("tokens" if what == "Length" else DEPTH)
-        axes.set_ylim(0, 1.15 * max(shares.max(), wanted.max()))
-
-    return draw(panel, folder, paint)
-
-
 def slug(text: str) -> str:
     """A name fit for files and ids."""
     return re.sub(r"[^A-Za-z0-9]+", "_", text).strip("_") or "x"
@@ -269,14 +236,6 @@ def _ends(lines: dict[int, tuple[Floats, Floats]], labels: list[str]) -> str:
 
 def _listed(values: Floats) -> str:
     return ", ".join(f"{value:.0f}" if np.isfinite(value) else "empty" for value in values)
-
-
-def _numbers(values: Any) -> Floats | None:
-    try:
-        found = np.array(values, dtype=np.float64)
-    except (TypeError, ValueError):
-        return None
-    return found if found.ndim == 1 and len(found) and np.isfinite(found).all() else None
 
 
 def _ticks(axes: Any) -> None:

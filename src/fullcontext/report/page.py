@@ -8,7 +8,7 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from fullcontext.report import accounts, figures, sections, table
+from fullcontext.report import accounts, data_figures, figures, sections, table
 from fullcontext.report.curves import Outcome
 from fullcontext.report.drawing import DARK, LIGHT, MARKERS, Drawing, marker
 from fullcontext.report.runs import Run
@@ -117,22 +117,11 @@ def _training(runs: list[Run], labels: list[str], axis: str, folder: Path) -> li
 def _data(runs: list[Run], labels: list[str], folder: Path) -> list[dict[str, Any]]:
     groups = accounts.data_groups(runs, labels)
     for index, group in enumerate(groups):
-        length, depth = (accounts.mapping(group["data"], key) for key in ("length", "depth"))
-        drawn = [
-            (figures.realised(length, "Length", f"length_{index}", folder), length, "law"),
-            (
-                figures.realised(depth, "Depth", f"depth_realised_{index}", folder),
-                depth,
-                "placement",
-            ),
-        ]
-        group["figures"] = [
-            {
-                "drawing": drawing,
-                "law": f"{law} {given.get(law, 'unknown')}",
-                "fit": accounts.fit(given.get("p_value")),
-            }
-            for drawing, given, law in drawn
-            if drawing is not None
-        ]
+        group["figures"] = []
+        for kind, law in (("length", "law"), ("depth", "placement"), ("answer_length", "")):
+            given = accounts.mapping(group["data"], kind)
+            drawing = data_figures.realised(given, kind, f"data_{kind}_{index}", folder)
+            if drawing is not None:
+                caption = accounts.fits(given, law) if law else accounts.ANSWERS
+                group["figures"].append({"drawing": drawing, "caption": caption})
     return groups

@@ -24,12 +24,18 @@ LINE_EVERY_S = 10.0
 
 
 class Console(logging.Handler):
-    """Log lines go to the terminal, above the bar, and to log.txt of the run folder."""
+    """Log lines go to the terminal, above the bar, and to log.txt of the run folder.
 
-    def __init__(self, folder: Path) -> None:
-        super().__init__(logging.INFO)
+    Of several ranks the first one alone speaks; the others only let errors through.
+    """
+
+    def __init__(self, folder: Path, is_main: bool = True) -> None:
+        super().__init__(logging.INFO if is_main else logging.ERROR)
+        self.is_main = is_main
         self.out = rich.console.Console(file=sys.stderr, highlight=False, soft_wrap=True)
-        self._file = logging.FileHandler(folder / "log.txt", encoding="utf-8")
+        self._file: logging.Handler = logging.NullHandler()
+        if is_main:
+            self._file = logging.FileHandler(folder / "log.txt", encoding="utf-8")
         self._file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         self._log = logging.getLogger("fullcontext")
 
@@ -67,7 +73,8 @@ class Console(logging.Handler):
             TimeRemainingColumn(),
         )
         begun = said = time.monotonic()
-        with Progress(*columns, console=self.out, disable=not self.out.is_terminal) as bar:
+        hidden = not (self.out.is_terminal and self.is_main)
+        with Progress(*columns, console=self.out, disable=hidden) as bar:
             task = bar.add_task("", total=steps, completed=start)
 
             def show(step: int, done: Step) -> None:

@@ -11,12 +11,19 @@ from typing import Any
 import numpy as np
 import torch
 
+from fullcontext import launch
 from fullcontext.config import Normalise, Precision, TrainConfig
-from fullcontext.data.mixture import Mixture, Tally
+from fullcontext.data.accounts import Tally
+from fullcontext.data.mixture import Mixture
 from fullcontext.data.packing import pack, plan
+from fullcontext.model import sharding
+from fullcontext.model.sharding import Share
 from fullcontext.objective import sft
-from fullcontext.records import Example, Row
+from fullcontext.records import Example
+from fullcontext.train import faults
+from fullcontext.train.flops import price
 from fullcontext.train.schedule import learning_rate
+from fullcontext.train.watching import Gauge, Losses
 
 
 class Diverged(RuntimeError):
@@ -49,8 +56,8 @@ class Step:
     supervised: int
     examples: int
     seconds: float
-    by_kind: dict[str, float] = field(default_factory=dict)
-    """Mean token loss of each kind of question."""
+    watched: dict[str, float] = field(default_factory=dict)
+    """What train/watching.py has to say of it."""
 
     @property
     def is_finite(self) -> bool:
@@ -65,7 +72,7 @@ class Step:
             "tokens_per_s": round(self.tokens / self.seconds, 1),
             "supervised_per_s": round(self.supervised / self.seconds, 1),
             "examples_per_s": round(self.examples / self.seconds, 3),
-            **{f"loss/{kind}": value for kind, value in sorted(self.by_kind.items())},
+            **self.watched,
         }
 
 
@@ -73,12 +80,21 @@ class Loop:
     """Model, optimizer and data of a run, and one step after the other."""
 
     def __init__(
-        self, config: TrainConfig, model: Any, mixture: Mixture, device: torch.device
+        self,
+        config: TrainConfig,
+        model: Any,
+        mixture: Mixture,
+        device: torch.device,
+        share: Share | None = None,
     ) -> None:
         self.config, self.model, self.mixture, self.device = config, model, mixture, device
+        self.share = share or Share()
         self.optimizer = adamw(config, model)
         self.progress = Progress()
-        self.tally = Tally(config.data, config.seed)
+        self.tally = Tally(config.data)
+        self.price = price(model)
+        ranks = self.share.number * config.sharding.context_parallel
+        self.gauge = Gauge(config, self.price, device, ranks)
 
     def run(self, steps: int, bad: Callable[[int, Step, list[Example]], None]) -> Iterator[Step]:
         """Steps from `progress.step` up to `steps`; each is yielded when it is done.
@@ -86,8 +102,8 @@ class Loop:
         Raises Diverged after `max_bad_steps` non-finite steps in a row.
         """
         with _prefetched(self.mixture, self.progress.step, steps) as batches:
-            for examples in batches:
-                done = self.step(examples, steps)
+            for examples, waited in batches:
+                done = self.step(examples, steps, waited)
                 self._count(done, examples)
                 if not done.is_finite:
                     bad(self.progress.step, done, examples)
@@ -99,49 +115,72 @@ class Loop:
                         )
                 yield done
 
-    def step(self, examples: list[Example], steps: int) -> Step:
-        """One optimizer step over `examples`, in as many micro-batches as `max_tokens` asks for."""
+    def step(self, examples: list[Example], steps: int, waited: float = 0.0) -> Step:
+        """One optimizer step over `examples`: of every rank's micro-batches this one's share.
+
+        `waited` are the seconds that assembling them held up the loop. Raises ConfigError if no
+        token is supervised, an example is longer than the model's positions, or the device has too
+        little memory.
+        """
         start = time.perf_counter()
         rate = learning_rate(self.config.schedule, self.progress.step, steps)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        count = self._global_count(examples)
-        total = 0.0
-        sums: dict[str, float] = {}
-        counts: dict[str, int] = {}
-        for micro in plan(examples, self.config.max_tokens):
-            row = pack([examples[i] for i in micro])
-            loss = self._backward(row, count)
-            total += float(loss.total.detach())
-            _add_by_kind(row, loss.token_nll.cpu().numpy(), sums, counts)
-        norm = float(
-            torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.optimizer.clip_norm)
-        )
+        losses = Losses(self.config.data.kinds)
+        loss = self._accumulate(examples, self._global_count(examples), losses)
+        norm = sharding.clip(self.model, self.config.optimizer.clip_norm)
         done = Step(
-            loss=total / count,
+            loss=loss,
             grad_norm=norm,
             lr=rate,
             tokens=sum(e.tokens for e in examples),
             supervised=sum(e.supervised for e in examples),
             examples=sum(len(e.asked) for e in examples),
             seconds=0.0,
-            by_kind={kind: sums[kind] / counts[kind] for kind in sums},
         )
         if done.is_finite:
             self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        done.seconds = time.perf_counter() - start
+        done.seconds = time.perf_counter() - start + waited
+        done.watched = losses.record() | self.gauge.read(examples, done.seconds, waited)
         return done
 
-    def _backward(self, row: Row, count: float) -> sft.LossSum:
-        batch = sft.batch(row, self.config.objective.normalise, self.device)
-        with self._autocast():
-            loss = sft.loss(self.model, batch)
-        (loss.total / count).backward()  # type: ignore[no-untyped-call]
+    def gradients(self, examples: list[Example]) -> float:
+        """Leaves the gradients of a step in the weights, without an update; its loss."""
+        losses = Losses(self.config.data.kinds)
+        return self._accumulate(examples, self._global_count(examples), losses)
+
+    def _accumulate(self, examples: list[Example], count: float, losses: Losses) -> float:
+        """Gradients of the whole step; its loss. Token losses are added to `losses`."""
+        faults.refuse(examples, self.model.config.max_position_embeddings)
+        total = 0.0
+        plans = plan(examples, self.config.row_tokens, self.share.number, self.price)
+        own, normalise = plans[self.share.index], self.config.objective.normalise
+        for number, micro in enumerate(own, 1):
+            sharding.sync(self.model, self.share, is_last=number == len(own))
+            # A rank without examples takes part in the collectives with one that weighs nothing.
+            row = pack([examples[i] for i in micro] if micro else [min(examples, key=_tokens)])
+            batch = sft.batch(row, normalise, self.device, self.share.exchange)
+            loss = self._backward(batch, count, weight=float(bool(micro)))
+            if micro:
+                total += float(loss.total.detach())
+                losses.add(row, batch.questions, loss.token_nll.cpu().numpy())
+        # Each rank of a share has its own tokens, so that all ranks add up to all tokens.
+        total, *losses.sums = launch.sum_floats([total, *losses.sums])
+        return total / count
+
+    def _backward(self, batch: sft.Batch, count: float, weight: float) -> sft.LossSum:
+        try:
+            with self._autocast():
+                loss = sft.loss(self.model, batch)
+            (loss.total * weight / count).backward()  # type: ignore[no-untyped-call]
+        except (RuntimeError, MemoryError) as error:
+            raise faults.explained(error, self.config, batch.input_ids.shape[1]) from error
         return loss
 
     def _autocast(self) -> contextlib.AbstractContextManager[Any]:
-        if self.config.precision is Precision.fp32:
+        # Where weights are sharded, they come out of the all-gather in bf16 already.
+        if self.config.precision is Precision.fp32 or self.config.sharding.splits_weights:
             return contextlib.nullcontext()
         return torch.autocast(self.device.type, dtype=torch.bfloat16)
 
@@ -169,7 +208,7 @@ class Loop:
     def restore(self, extra: dict[str, Any]) -> None:
         """Goes on where a checkpoint was written."""
         self.progress = Progress(**extra["progress"])
-        self.tally = Tally(self.config.data, self.config.seed, **extra["tally"])
+        self.tally = Tally(self.config.data, **extra["tally"])
 
 
 def adamw(config: TrainConfig, model: Any) -> torch.optim.AdamW:
@@ -190,29 +229,28 @@ def adamw(config: TrainConfig, model: Any) -> torch.optim.AdamW:
     )
 
 
-def _add_by_kind(
-    row: Row, nll: np.ndarray[Any, Any], sums: dict[str, float], counts: dict[str, int]
-) -> None:
-    kinds = [asked.kind for example in row.examples for asked in example.asked]
-    totals = np.bincount(row.label_questions, nll)
-    for kind, total, number in zip(kinds, totals, np.bincount(row.label_questions), strict=True):
-        sums[kind] = sums.get(kind, 0.0) + float(total)
-        counts[kind] = counts.get(kind, 0) + int(number)
+def _tokens(example: Example) -> int:
+    return example.tokens
 
 
 @contextlib.contextmanager
-def _prefetched(mixture: Mixture, start: int, stop: int) -> Iterator[Iterator[list[Example]]]:
-    """Batches of steps [start, stop), each assembled while the one before is trained on."""
+def _prefetched(
+    mixture: Mixture, start: int, stop: int
+) -> Iterator[Iterator[tuple[list[Example], float]]]:
+    """Batches of steps [start, stop), each assembled while the one before is trained on; and for
+    how many seconds each was waited for."""
     with ThreadPoolExecutor(1, "assembly") as pool:
 
-        def batches() -> Iterator[list[Example]]:
+        def batches() -> Iterator[tuple[list[Example], float]]:
             following = pool.submit(mixture.batch, start) if start < stop else None
             for step in range(start, stop):
                 assert following is not None
+                asked = time.perf_counter()
                 examples = following.result()
+                waited = time.perf_counter() - asked
                 if step + 1 < stop:
                     following = pool.submit(mixture.batch, step + 1)
-                yield examples
+                yield examples, waited
 
         yield batches()
 
@@ -223,7 +261,7 @@ def bad_record(step: int, done: Step, examples: list[Example]) -> str:
         "step": step,
         "loss": repr(done.loss),
         "grad_norm": repr(done.grad_norm),
-        "examples": [example.index for example in examples],
+        "examples": [asked.index for example in examples for asked in example.asked],
         "questions": [asked.id for example in examples for asked in example.asked],
     }
     return json.dumps(record) + "\n"

@@ -3,10 +3,19 @@
 import os
 import shutil
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
+from fullcontext import launch
 from fullcontext.compose import ConfigError, RunInfo, plain, read_yaml
-from fullcontext.config import ModelConfig, Precision, Strategy, TrainConfig
+from fullcontext.config import (
+    Accumulate,
+    Checkpointing,
+    ModelConfig,
+    Precision,
+    Strategy,
+    TrainConfig,
+)
 from fullcontext.data import manifest, reader
 from fullcontext.model import hub
 
@@ -82,6 +91,7 @@ def check(config: TrainConfig, folder: Path) -> None:
         *_memory(config),
         *_gpu(config),
         *_sharding(config),
+        *_attention(config),
         *_disk(config, folder),
     ]
     if faults:
@@ -123,23 +133,40 @@ def _data(config: TrainConfig) -> list[str]:
 def needed_bytes(config: TrainConfig) -> float:
     """State of training in one process, and the activations of one micro-batch, roughly."""
     sizes = config.model.architecture
-    state = BYTES_PER_PARAMETER + CHECKPOINT_BYTES * config.checkpoint.asynchronous
-    width = 2 if config.precision is Precision.bf16 else 4
-    per_token = sizes.num_layers * sizes.hidden_size * width
-    per_token *= 2 if config.gradient_checkpointing else 16
-    return state * sizes.num_parameters + per_token * config.max_tokens
+    width = 4 if config.precision is Precision.fp32 else 2
+    kept = {Checkpointing.none: 16, Checkpointing.selective: 9, Checkpointing.full: 2}
+    per_token = sizes.num_layers * sizes.hidden_size * width * kept[config.checkpointing]
+    each = BYTES_PER_PARAMETER + CHECKPOINT_BYTES * config.checkpoint.asynchronous
+    state = each * sizes.num_parameters / _copies_over(config)
+    if config.sharding.accumulate is Accumulate.local and config.sharding.splits_weights:
+        state += 4 * sizes.num_parameters
+    return state + per_token * config.max_tokens
+
+
+def _copies_over(config: TrainConfig) -> int:
+    """Processes over which one copy of the state is spread."""
+    here = launch.place()
+    match config.sharding.strategy:
+        case Strategy.full_shard:
+            return here.size
+        case Strategy.hybrid:
+            return config.sharding.shard_size or here.local_size
+        case _:
+            return 1
 
 
 def _memory(config: TrainConfig) -> list[str]:
-    needed, there = needed_bytes(config), available_bytes()
+    processes = launch.place().local_size
+    needed, there = needed_bytes(config) * processes, available_bytes()
     if _has_gpu() or needed <= there:
         return []
     parameters = config.model.architecture.num_parameters
+    together = f" by {processes} processes together" if processes > 1 else ""
     return [
-        f"memory: about {needed / GIB:.1f} GiB are needed ({parameters / 1e9:.3g}G parameters at"
-        f" {BYTES_PER_PARAMETER} bytes, activations of {config.max_tokens:,} tokens, and a copy of"
-        f" the state while a checkpoint is written), {there / GIB:.1f} GiB are free; choose a"
-        " smaller model, lower max_tokens, or set checkpoint.asynchronous=false"
+        f"memory: about {needed / GIB:.1f} GiB are needed{together} ({parameters / 1e9:.3g}G"
+        f" parameters at {BYTES_PER_PARAMETER} bytes, activations of {config.max_tokens:,} tokens,"
+        f" and a copy of the state while a checkpoint is written), {there / GIB:.1f} GiB are free;"
+        " choose a smaller model, lower max_tokens, or set checkpoint.asynchronous=false"
     ]
 
 
@@ -175,12 +202,52 @@ def _gpu(config: TrainConfig) -> list[str]:
 
 
 def _sharding(config: TrainConfig) -> list[str]:
-    if config.sharding.strategy is Strategy.none:
-        return []
-    return [
-        f"processes: sharding={config.sharding.strategy.value} spreads the model over several, and"
-        " this version trains in one; a model that fits one process runs with sharding=none"
-    ]
+    here, sharding = launch.place(), config.sharding
+    name, size = sharding.strategy.value, here.size
+    if sharding.strategy is Strategy.none:
+        if size == 1:
+            return []
+        return [
+            f"processes: {size} were started, and sharding=none trains in one; choose"
+            " sharding=full_shard, hybrid or ddp, or start one"
+        ]
+    if here.is_alone:
+        return [
+            f"processes: sharding={name} spreads the model over several, and one was started; start"
+            " N of them with torchrun --nproc-per-node N train.py ..., or choose sharding=none for"
+            " a model that fits one process"
+        ]
+    faults = []
+    if size % sharding.context_parallel:
+        faults.append(
+            f"processes: {size} do not divide into groups of"
+            f" sharding.context_parallel={sharding.context_parallel}, which share rows; start a"
+            " multiple of it"
+        )
+    group = sharding.shard_size or here.local_size
+    if sharding.strategy is Strategy.hybrid and size % group:
+        faults.append(
+            f"processes: {size} do not divide into groups of sharding.shard_size={group}, which"
+            " share one copy of the model; start a multiple of it"
+        )
+    return faults
+
+
+def _attention(config: TrainConfig) -> list[str]:
+    backend = config.attention.backend
+    if backend == "flash" and find_spec("flash_attn") is None:
+        return [
+            "attention: flash needs the package flash-attn, which is not installed; on a machine"
+            " with a GPU: pip install 'fullcontext[gpu]' --no-build-isolation; else choose"
+            " attention=blocks"
+        ]
+    if backend != "blocks" and not _has_gpu():
+        return [
+            f"attention: {backend} needs a GPU, and none is visible (flex_attention has no backward"
+            " pass on a CPU, flash-attn does not run there); choose attention=blocks, which is"
+            " exact anywhere"
+        ]
+    return []
 
 
 def _disk(config: TrainConfig, folder: Path) -> list[str]:

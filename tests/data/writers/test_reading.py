@@ -23,6 +23,10 @@ GOOD = {"question": "Who built it?", "answer": "Ada did.", "pieces": [3, 1]}
         json.dumps({**GOOD, "pieces": ["Piece 1", "piece 3"]}),
         "**Question:** Who built it?\n\n**Answer:** Ada did.\n\n**Pieces:** 1 and 3",
         "Question 1: Who built it?\nAnswer: Ada did.\nPieces: 1, 3, 3",
+        '{"question": "Who built it?", "answer": "Ada did.", "pieces": [1, 3]',
+        '{"question": "Who built it?", "pieces": [1, 3], "answer": "Ada did."',
+        '{"pieces": [1, 3], "question": "Who built it?", "answer": "Ada did.',
+        '{"question": "Who built it?", "pieces": [3, 1]}\n\nThe answer is: Ada did.',
         "### Question\n### question: Who built it?\n- Answer: Ada did.\n- pieces: [1, 3]",
     ],
 )
@@ -35,7 +39,6 @@ def test_one_reply_in_many_forms(text: str) -> None:
     [
         ("", "neither JSON nor labelled"),
         ("I cannot help with that.", "neither JSON nor labelled"),
-        ('{"question": "Who?", "answer": "Ad', "neither JSON nor labelled"),
         ('{"question": "Who?"}', "lacks a question or an answer"),
         ('{"question": "Who?", "answer": ""}', "lacks a question or an answer"),
         ('{"question": "Who?", "answer": "Ada"}', "names no pieces"),
@@ -51,6 +54,12 @@ def test_one_reply_in_many_forms(text: str) -> None:
 def test_what_cannot_be_used_has_a_reason(text: str, reason: str) -> None:
     found = read(text, 3, names_pieces=True)
     assert isinstance(found, str) and reason in found
+
+
+def test_a_reply_that_was_cut_is_not_made_up_for() -> None:
+    text = '{"question": "Who built it?", "answer": "Ad'
+    assert read(text, 1, names_pieces=False, whole=False) == "reply is neither JSON nor labelled"
+    assert read(text, 1, names_pieces=False) == Reply("Who built it?", "Ad", (0,))
 
 
 def test_a_fine_grained_reply_rests_on_its_one_segment_and_an_instruction_on_none() -> None:

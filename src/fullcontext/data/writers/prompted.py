@@ -56,10 +56,11 @@ class Prompted:
         if finish == "content_filter":
             return "reply withheld by a content filter"
         shown = 0 if asking.kind == "instruction" else len(asking.segments)
-        reply = reading.read(text, shown, names_pieces=prompts.names_pieces(asking))
+        whole = finish != "length"
+        named = prompts.names_pieces(asking)
+        reply = reading.read(text, shown, names_pieces=named, whole=whole)
         if isinstance(reply, str):
-            cut = finish == "length" and not reply.startswith("reply too long")
-            return "reply cut at max_new_tokens" if cut else reply
+            return reply if whole else "reply cut at max_new_tokens"
         if len(reply.evidence) < prompts.least_pieces(asking):
             return "fewer pieces named than the question needs"
         fault = self._format.fault(asking.kind, reply) if self._format else None

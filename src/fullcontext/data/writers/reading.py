@@ -13,21 +13,24 @@ _QUESTION = ("question", "query", "instruction", "q")
 _ANSWER = ("answer", "response", "a")
 _PIECES = ("pieces", "piece", "evidence", "segments", "sources")
 _LABEL = re.compile(
-    r"^[\s>#*_\-]*(question|query|instruction|answer|response|pieces?|evidence|segments|sources|q|a)"
-    r"(?:\s*\d*)?[*_\s]*:[*_]*[ \t]*",
+    r"^[\s>#*_\-]*(?:the )?"
+    r"(question|query|instruction|answer|response|pieces?|evidence|segments|sources|q|a)"
+    r"(?:\s*\d*[*_\s]*:| is:?)[*_]*[ \t]*",
     re.IGNORECASE | re.MULTILINE,
 )
 
 
-def read(text: str, pieces: int, *, names_pieces: bool) -> Reply | str:
+def read(text: str, pieces: int, *, names_pieces: bool, whole: bool = True) -> Reply | str:
     """The question, the answer and (0-based) the pieces of a reply, or why it cannot be used.
 
-    `pieces` is the number of pieces shown. Numbers beyond it are a fault, not a guess.
+    `pieces` is the number of pieces shown. Numbers beyond it are a fault, not a guess. In a reply
+    that is `whole`, an object whose end is missing is closed; in one that was cut it is not.
     """
     if len(text) > LONGEST:
         return "reply too long"
-    found = _json(text) or _prose(text)
-    if found is None:
+    found = _json(text) or (_json(_closed(text)) if whole else None)
+    found = (_prose(text) or {}) | (found or {})
+    if not found:
         return "reply is neither JSON nor labelled"
     question, answer = (_text(_first(found, names)) for names in (_QUESTION, _ANSWER))
     if not question or not answer:
@@ -63,6 +66,12 @@ def _json(text: str) -> dict[str, Any] | None:
                 return lowered
         start = text.find("{", end)
     return None
+
+
+def _closed(text: str) -> str:
+    """With the quotation mark or bracket that small models forget at the end."""
+    bare = text.rstrip().rstrip("`").rstrip()
+    return bare + ("}" if bare.endswith(('"', "]")) or bare[-1:].isdigit() else '"}')
 
 
 def _objects(value: Any) -> list[dict[str, Any]]:

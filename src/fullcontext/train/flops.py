@@ -1,0 +1,80 @@
+"""FLOPs of a step from the real lengths of its blocks, and what share of a machine that is.
+
+A multiplication and an addition are two FLOPs. Counted are the matrix products and attention, as
+torch's FlopCounterMode counts them; the backward pass takes twice the forward's. What is computed
+once more under activation checkpointing is never counted as work done, but named on its own.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from fullcontext.data.packing import Price, pairs
+from fullcontext.records import Example
+
+PEAKS = {
+    r"\bA100\b": 312e12,
+    r"\bH100 PCIe\b": 756e12,
+    r"\bH100 NVL\b": 835e12,
+    r"\bG?H[12]00\b": 989.4e12,
+}
+"""Dense bf16 FLOP/s by device name, from NVIDIA's data sheets; the first that matches counts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """FLOPs of a step, forward and backward."""
+
+    causal: int
+    """Attention counted for the keys that each query sees."""
+    full: int
+    """Attention counted for all keys of a query's block, later ones too: the convention of
+    6 N + 12 L d s a token (PaLM, appendix B), with s the length of the block, not of the row."""
+    recomputed: int
+    """What checkpointing of all layers computes once more: their forward pass."""
+
+
+def price(model: Any) -> Price:
+    """What a token, a query and key, and a label cost in the forward pass of `model`.
+
+    For a dense decoder of transformers, whose matrix products are all linear modules; sharded or
+    not.
+    """
+    from torch import nn
+
+    head = model.get_output_embeddings()
+    inner = sum(
+        module.weight.numel()
+        for module in model.modules()
+        if isinstance(module, nn.Linear) and module is not head
+    )
+    sizes = model.config
+    width = getattr(sizes, "head_dim", None) or sizes.hidden_size // sizes.num_attention_heads
+    return Price(
+        token=2 * inner,
+        pair=4 * sizes.num_hidden_layers * sizes.num_attention_heads * width,
+        label=2 * head.weight.numel(),
+    )
+
+
+def work(examples: Iterable[Example], price: Price) -> Work:
+    """FLOPs of a step over `examples`, however they are packed."""
+    given = list(examples)
+    tokens = price.token * sum(example.tokens for example in given)
+    head = price.label * sum(example.supervised for example in given)
+    seen = price.pair * sum(pairs(example) for example in given)
+    whole = price.pair * sum(squares(example) for example in given)
+    return Work(3 * (tokens + head + seen), 3 * (tokens + head + whole), tokens + seen)
+
+
+def squares(example: Example) -> int:
+    """Queries times all keys of their blocks."""
+    context = len(example.context)
+    own = (len(asked.prompt) + len(asked.answer) for asked in example.asked)
+    return context**2 + sum(n * (context + n) for n in own)
+
+
+def peak(device: str) -> float | None:
+    """Dense bf16 FLOP/s of a device by its name; None where it is not known, and not guessed."""
+    return next((value for name, value in PEAKS.items() if re.search(name, device)), None)

@@ -1,0 +1,47 @@
+"""status.json of a run folder."""
+
+import json
+import time
+from pathlib import Path
+
+from fullcontext.store import write_aside
+
+EVERY_S = 2.0
+
+
+class Status:
+    """status.json: where the run is, for people and for the report."""
+
+    def __init__(self, folder: Path, name: str, steps: int, is_main: bool = True) -> None:
+        self.folder, self.name, self.steps = folder, name, steps
+        self.is_main = is_main
+        """Whether this rank writes; the others only keep `state`."""
+        self.id, self.state = "", "starting"
+        self._step, self._seconds, self._written = 0, 0.0, 0.0
+
+    def tick(self, step: int, seconds: float) -> None:
+        """Writes now and then."""
+        self._step, self._seconds = step, seconds
+        if time.monotonic() - self._written > EVERY_S:
+            self.write("running", step, seconds)
+
+    def write(
+        self, state: str, step: int | None = None, seconds: float | None = None,
+        error: str | None = None,
+    ) -> None:  # fmt: skip
+        """Writes at once."""
+        self.state = state
+        if not self.is_main:
+            return
+        self._written = time.monotonic()
+        record = {
+            "verb": "train",
+            "name": self.name,
+            "id": self.id,
+            "state": state,
+            "step": self._step if step is None else step,
+            "steps": self.steps,
+            "error": error,
+            "seconds": round(self._seconds if seconds is None else seconds, 3),
+        }
+        write_aside(self.folder / "status.json", json.dumps(record, indent=1))
