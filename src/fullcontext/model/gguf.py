@@ -60,8 +60,8 @@ def convert(gguf: Path, out: Path) -> None:
         tokenizer = AutoTokenizer.from_pretrained(gguf.parent, **given)
     except (ImportError, OSError, ValueError) as error:
         raise ConfigError(
-            f"{gguf} cannot be read ({str(error).splitlines()[0]}); it takes the package"
-            " gguf (pip install gguf)"
+            f"{gguf} cannot be read ({str(error).splitlines()[0]}); it takes"
+            " gguf and accelerate (pip install 'fullcontext[gguf]')"
         ) from error
     # It is plain fp32 now, but transformers refuses to save what it thinks is quantised.
     model.hf_quantizer = None
