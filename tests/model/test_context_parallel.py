@@ -12,6 +12,7 @@ from fullcontext.compose import ConfigError
 from fullcontext.config import ContextParallelBy, Normalise
 from fullcontext.data.packing import pack
 from fullcontext.model import attention
+from fullcontext.model import table as tables
 from fullcontext.model.context_parallel import exchange, pieces
 from fullcontext.objective import sft
 from fullcontext.records import Block, Span
@@ -96,7 +97,7 @@ def test_a_degree_that_does_not_divide_the_heads_is_refused(train_config) -> Non
 def test_no_mask_of_a_cut_block_is_as_large_as_queries_by_keys() -> None:
     """The second half of a block of 4,096: its mask would be 2,048 x 4,096."""
     block = (Block(Span(0, 4096), None),)
-    table = attention.table(block, piece=Span(2048, 4096))
+    table = tables.table(block, piece=Span(2048, 4096))
     (group,) = table.groups
     assert (group.queries, group.keys, group.mask) == (2048, 4096, None)
     states = torch.randn(1, 2, 4096, 8, generator=torch.Generator().manual_seed(0))
@@ -106,6 +107,6 @@ def test_no_mask_of_a_cut_block_is_as_large_as_queries_by_keys() -> None:
         lambda t: kept.append(t.numel()) or t, lambda t: t
     ):
         out = attention.blocks(states[:, :, 2048:], states, states, None, table)
-    whole = attention.blocks(states, states, states, None, attention.table(block))
+    whole = attention.blocks(states, states, states, None, tables.table(block))
     assert torch.allclose(out, whole[:, 2048:], atol=1e-6)
     assert max(kept) <= states.numel()

@@ -12,6 +12,7 @@ from torch.nn.attention.flex_attention import flex_attention
 from fullcontext.compose import ConfigError
 from fullcontext.data.packing import pack
 from fullcontext.model import attention, kernels
+from fullcontext.model import table as tables
 from fullcontext.records import Block, Span
 from tests.objective.test_sft import EXAMPLES, example
 
@@ -53,7 +54,7 @@ def varlen_by_hand(  # noqa: PLR0913 - the signature is flash-attn's
 def asked(name: str, piece: Span | None) -> tuple[attention.BlockTable, Tensor, Tensor, Tensor]:
     blocks = ROWS[name]
     tokens = blocks[-1].queries.stop
-    table = attention.table(blocks, piece=piece)
+    table = tables.table(blocks, piece=piece)
     query = states(piece.length if piece else tokens, 4, 1)
     return table, query, states(tokens, 2, 2), states(tokens, 2, 3)
 
@@ -87,15 +88,15 @@ def test_flex_is_asked_for_the_same_output(name: str, piece: Span | None) -> Non
 def test_tiles_that_nobody_sees_are_left_out() -> None:
     """Two documents of 512: each touches 4 x 4 of the 8 x 8 tiles of 128."""
     blocks = [Block(Span(0, 512), None), Block(Span(512, 1024), None)]
-    tiles = kernels.tiles(attention.sights(blocks), 1024, torch.device("cpu"))
+    tiles = kernels.tiles(tables.sights(blocks), 1024, torch.device("cpu"))
     assert int(tiles.kv_num_blocks.sum()) == 32
     assert tiles.kv_num_blocks.shape[-1] == 8
 
 
 def test_a_documents_keys_are_not_copied_and_a_shared_contexts_are() -> None:
     cpu = torch.device("cpu")
-    assert kernels.varlen(attention.sights(ROWS["one context"]), cpu).keys is None
-    shared = kernels.varlen(attention.sights(ROWS["shared"]), cpu)
+    assert kernels.varlen(tables.sights(ROWS["one context"]), cpu).keys is None
+    shared = kernels.varlen(tables.sights(ROWS["shared"]), cpu)
     assert shared.keys is not None and len(shared.keys) == 200 + (200 + 8) + (200 + 134) + 203
 
 

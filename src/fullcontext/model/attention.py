@@ -1,175 +1,36 @@
-"""Attention by a table of blocks: which query span sees which key span; no length x length mask.
+"""Attention by a table of blocks (model/table.py); no length x length mask.
 
-Documents of a row cannot see each other by construction. Blocks of one shape run as one batched
-scaled-dot-product call, so many short contexts cost no more calls than one.
+Documents of a row cannot see each other by construction. Some models see only the last tokens
+(a sliding window: Gemma 2 and 3, Mistral 7B v0.1) or cap the scores (Gemma 2): `Limits`.
 """
 
-from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 from torch.utils.checkpoint import checkpoint
 
-from fullcontext.records import Block, Span
+from fullcontext.model.table import BlockTable, Group, Kernel
 
 NAME = "blocks"
 """The `attn_implementation` that `register` makes known to transformers."""
 CHUNK = 256
-"""Queries of a cut block that attend at once: bounds their mask, (CHUNK, keys)."""
+"""Queries of a cut, windowed or capped block that attend at once: bounds what is (CHUNK, keys)."""
 
 
-class Sight(NamedTuple):
-    """What a query span sees: all of `context`, and the tokens from `own` on causally.
+class Limits(NamedTuple):
+    """What a model's attention does besides softmax over all keys up to the query."""
 
-    `own` is the start of `queries` but for a block that is cut between ranks.
-    """
-
-    queries: Span
-    context: Span | None
-    own: int
-
-    @property
-    def keys(self) -> int:
-        """How many keys the last query sees."""
-        seen = self.context.length if self.context else 0
-        return seen + self.queries.stop - self.own
+    window: int | None = None
+    """A query sees itself and so many keys, less one, before it."""
+    softcap: float | None = None
+    """Scores s become softcap * tanh(s / softcap)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Group:
-    """Blocks of one shape: `number` blocks of `queries` queries over `keys` keys.
-
-    The last keys of a block are its own queries.
-    """
-
-    number: int
-    queries: int
-    keys: int
-    mask: Tensor | None
-    """Shape (queries, keys), True where a query sees a key. None: each query sees all keys up to
-    itself."""
-
-
-class Kernel(Protocol):
-    """Runs a table over states of shape (1, heads, tokens, width)."""
-
-    def __call__(
-        self, query: Tensor, key: Tensor, value: Tensor, scaling: float | None, table: "BlockTable"
-    ) -> Tensor:
-        """Output, shape (1, tokens, heads, width)."""
-
-
-class Around(Protocol):
-    """What ranks that hold pieces of one row do before and after a kernel runs."""
-
-    def __call__(
-        self,
-        kernel: Kernel,
-        states: tuple[Tensor, Tensor, Tensor],
-        scaling: float | None,
-        table: "BlockTable",
-    ) -> Tensor:
-        """Output for this rank's queries."""
-
-
-@dataclass(frozen=True, slots=True)
-class BlockTable:
-    """All groups of a row, and which tokens they take, group after group."""
-
-    groups: tuple[Group, ...]
-    queries: Tensor
-    """Places among the query states, shape (query tokens,)."""
-    keys: Tensor
-    """Places among the key states, shape (sum of number * keys,)."""
-    order: Tensor
-    """Shape (query tokens,): the place of each token in `queries`."""
-    is_whole: bool
-    """Whether there is one block of all tokens in order, so that nothing has to be moved."""
-    sights: tuple[Sight, ...] = ()
-    """What the groups were made from, in the row's tokens; empty where a mask was given."""
-    around: Around | None = None
-    """Set where ranks hold pieces of the row."""
-
-
-def sights(blocks: Sequence[Block], piece: Span | None = None) -> tuple[Sight, ...]:
-    """What the queries of a row see, or those in a piece of it: blocks are cut at its ends."""
-    found = []
-    for block in blocks:
-        start, stop = block.queries
-        if piece is not None:
-            start, stop = max(start, piece.start), min(stop, piece.stop)
-        if start < stop:
-            found.append(Sight(Span(start, stop), block.keys, block.queries.start))
-    return tuple(found)
-
-
-def table(
-    blocks: Sequence[Block],
-    device: torch.device | str = "cpu",
-    piece: Span | None = None,
-    around: Around | None = None,
-) -> BlockTable:
-    """Groups blocks by shape. Questions of one context run as one block with a small mask.
-
-    With a `piece`, the queries are those of the piece and the keys those of the whole row.
-    """
-    seen = sights(blocks, piece)
-    first = 0 if piece is None else piece.start
-    shapes: dict[tuple[int, int, tuple[int, ...]], list[list[Sight]]] = defaultdict(list)
-    for members in _by_context(seen):
-        own = members[0].queries.start - members[0].own
-        lengths = tuple(sight.queries.length for sight in members)
-        shapes[members[0].keys - lengths[0] - own, own, lengths].append(members)
-    groups, queries, keys = [], [], []
-    for (context, before, lengths), alike in shapes.items():
-        own = sum(lengths)
-        mask = _mask(context, lengths).to(device) if context and not before else None
-        groups.append(Group(len(alike), own, context + before + own, mask))
-        for members in alike:
-            queries.append(np.arange(members[0].queries.start, members[-1].queries.stop))
-            keys.append(_keys(members))
-    taken = torch.from_numpy(np.concatenate(queries) - first)
-    return BlockTable(
-        groups=tuple(groups),
-        queries=taken.to(device),
-        keys=torch.from_numpy(np.concatenate(keys)).to(device),
-        order=torch.argsort(taken).to(device),
-        is_whole=len(blocks) == 1 and len(taken) == blocks[0].queries.stop,
-        sights=seen,
-        around=around,
-    )
-
-
-def _keys(members: Sequence[Sight]) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    own = np.arange(members[0].own, members[-1].queries.stop)
-    context = members[0].context
-    return np.concatenate([np.arange(*context), own]) if context else own
-
-
-def _mask(context: int, questions: tuple[int, ...]) -> Tensor:
-    """Every question sees the context, and itself causally."""
-    owner = torch.repeat_interleave(torch.arange(len(questions)), torch.tensor(questions))
-    own = (owner[:, None] == owner).tril()
-    return torch.cat([torch.ones(len(own), context, dtype=torch.bool), own], 1)
-
-
-def _by_context(seen: Sequence[Sight]) -> list[list[Sight]]:
-    """Questions of one context together; one that is cut runs alone."""
-    together: list[list[Sight]] = []
-    for sight in seen:
-        last = together[-1][-1] if together else None
-        is_next = last and last.context == sight.context and last.own == last.queries.start
-        if sight.context and is_next and sight.own == sight.queries.start:
-            together[-1].append(sight)
-        else:
-            together.append([sight])
-    return together
+NONE = Limits()
 
 
 def attend(  # noqa: PLR0913, PLR0917 - the signature is transformers'
@@ -182,38 +43,50 @@ def attend(  # noqa: PLR0913, PLR0917 - the signature is transformers'
     dropout: float = 0.0,
     block_table: BlockTable | None = None,
     kernel: Kernel | None = None,
+    sliding_window: int | None = None,
+    softcap: float | None = None,
+    s_aux: Tensor | None = None,
     **_: object,
 ) -> tuple[Tensor, None]:
     """transformers' attention interface: (1, heads, tokens, width) -> (1, tokens, heads, width).
 
     Without a table (generation with a cache) the queries are the last of the keys, causally.
+    Raises ValueError for what the model asks for and the kernel does not do.
     """
     if dropout and module.training:
         raise ValueError("attention dropout is not supported; set attention_dropout to 0")
+    if s_aux is not None:
+        raise ValueError("attention sinks are not supported; choose a model without them")
+    limits = Limits(sliding_window, softcap)
     if block_table is None:
-        return _cached(query, key, value, scaling).transpose(1, 2).contiguous(), None
+        return _cached(query, key, value, scaling, limits).transpose(1, 2).contiguous(), None
     # A table without sights is a probe's, with a mask of its own.
     run = kernel if kernel and block_table.sights else blocks
+    if limits != NONE:
+        if run is not blocks:
+            raise ValueError(f"this kernel does not do {limits}; choose attention=blocks")
+        run = partial(blocks, limits=limits)
     if block_table.around is not None:
         return block_table.around(run, (query, key, value), scaling, block_table), None
     return run(query, key, value, scaling, block_table), None
 
 
 def blocks(
-    query: Tensor, key: Tensor, value: Tensor, scaling: float | None, table: BlockTable
-) -> Tensor:
+    query: Tensor, key: Tensor, value: Tensor, scaling: float | None, table: BlockTable,
+    limits: Limits = NONE,
+) -> Tensor:  # fmt: skip
     """The kernel that runs anywhere: a scaled-dot-product call for each group."""
     if table.is_whole:
         (group,) = table.groups
-        return _run(group, query, key, value, scaling).unsqueeze(0)
+        return _run(group, (query, key, value), scaling, limits).unsqueeze(0)
     query_sizes = [(group.number, group.queries) for group in table.groups]
     key_sizes = [(group.number, group.keys) for group in table.groups]
     queries = _by_group(query, table.queries, query_sizes)
     keys = _by_group(key, table.keys, key_sizes)
     values = _by_group(value, table.keys, key_sizes)
     outputs = [
-        _run(group, q, k, v, scaling)
-        for group, q, k, v in zip(table.groups, queries, keys, values, strict=True)
+        _run(group, states, scaling, limits)
+        for group, *states in zip(table.groups, queries, keys, values, strict=True)
     ]
     return torch.cat(outputs).index_select(0, table.order).unsqueeze(0)
 
@@ -232,12 +105,13 @@ def _by_group(states: Tensor, index: Tensor, sizes: list[tuple[int, int]]) -> li
     ]
 
 
-def _run(group: Group, query: Tensor, key: Tensor, value: Tensor, scaling: float | None) -> Tensor:
+def _run(group: Group, states: Sequence[Tensor], scaling: float | None, limits: Limits) -> Tensor:
     """Output of one group, shape (number * queries, heads, width)."""
-    if group.mask is None and group.queries < group.keys:
-        out = _lower_right(query, key, value, scaling)
-    else:
+    query, key, value = states
+    if limits == NONE and (group.mask is not None or group.queries == group.keys):
         out = _sdpa(query, key, value, scaling, group.mask)
+    else:
+        out = _in_chunks(query, key, value, scaling, limits, group.mask, group.places)
     return out.transpose(1, 2).flatten(0, 1)
 
 
@@ -255,8 +129,12 @@ def _sdpa(
     )
 
 
-def _lower_right(query: Tensor, key: Tensor, value: Tensor, scaling: float | None) -> Tensor:
-    """The queries are the last of the keys, causally; shapes (number, heads, size, width).
+def _in_chunks(  # noqa: PLR0913, PLR0917
+    query: Tensor, key: Tensor, value: Tensor, scaling: float | None, limits: Limits,
+    mask: Tensor | None = None, places: Tensor | None = None,
+) -> Tensor:  # fmt: skip
+    """The queries are the last of the keys, causally if no mask says otherwise; shapes (number,
+    heads, size, width).
 
     torch aligns causal attention at the first key, so a mask is needed. It is made for a chunk of
     queries at a time and made again in the backward pass: none is as large as queries x keys.
@@ -265,24 +143,64 @@ def _lower_right(query: Tensor, key: Tensor, value: Tensor, scaling: float | Non
     outputs = []
     for start in range(0, query.shape[2], CHUNK):
         chunk = query[:, :, start : start + CHUNK]
-        seen = before + start + chunk.shape[2]
-        states = (chunk, key[:, :, :seen], value[:, :, :seen])
+        first, last = before + start, before + start + chunk.shape[2]
+        begin = 0
+        if limits.window and places is None:
+            begin = max(0, first - limits.window + 1)
+        seen = partial(_seen, mask, places, limits.window, (begin, first, last))
+        states = (chunk, key[:, :, begin:last], value[:, :, begin:last])
         outputs.append(
-            checkpoint(_chunk, *states, scaling, use_reentrant=False, preserve_rng_state=False)
-        )
+            checkpoint(
+                _chunk, *states, scaling, limits.softcap, seen,
+                use_reentrant=False, preserve_rng_state=False,
+            )
+        )  # fmt: skip
     return torch.cat(outputs, 2)
 
 
-def _chunk(query: Tensor, key: Tensor, value: Tensor, scaling: float | None) -> Tensor:
-    shape = (query.shape[2], key.shape[2])
-    mask = torch.ones(shape, dtype=torch.bool, device=query.device).tril(shape[1] - shape[0])
-    return _sdpa(query, key, value, scaling, mask)
+def _seen(
+    mask: Tensor | None, places: Tensor | None, window: int | None,
+    cut: tuple[int, int, int], device: torch.device,
+) -> Tensor:  # fmt: skip
+    """Mask (chunk, keys) of the queries from `first` to `last` over the keys from `begin` on."""
+    begin, first, last = cut
+    keys = torch.arange(begin, last, device=device)
+    queries = keys[first - begin :]
+    if mask is None:
+        seen = keys <= queries[:, None]
+    else:
+        before = mask.shape[1] - mask.shape[0]
+        seen = mask[first - before : last - before, begin:last]
+    if window is not None:
+        if places is not None:
+            keys, queries = places[begin:last], places[first:last]
+        seen = seen & (queries[:, None] - keys < window)
+    return seen
 
 
-def _cached(query: Tensor, key: Tensor, value: Tensor, scaling: float | None) -> Tensor:
+def _chunk(
+    query: Tensor, key: Tensor, value: Tensor, scaling: float | None, softcap: float | None,
+    seen: Callable[[torch.device], Tensor],
+) -> Tensor:  # fmt: skip
+    mask = seen(query.device)
+    if softcap is None:
+        return _sdpa(query, key, value, scaling, mask)
+    groups = query.shape[1] // key.shape[1]
+    key, value = (states.repeat_interleave(groups, 1) for states in (key, value))
+    scores = query @ key.transpose(2, 3) * (query.shape[-1] ** -0.5 if scaling is None else scaling)
+    scores = softcap * torch.tanh(scores / softcap)
+    weights = scores.masked_fill(~mask, -torch.inf).softmax(
+        -1, dtype=torch.promote_types(scores.dtype, torch.float32)
+    )
+    return weights.to(value.dtype) @ value
+
+
+def _cached(
+    query: Tensor, key: Tensor, value: Tensor, scaling: float | None, limits: Limits
+) -> Tensor:
     new, all_keys = query.shape[2], key.shape[2]
-    if 1 < new < all_keys:
-        return _lower_right(query, key, value, scaling)
+    if limits != NONE or 1 < new < all_keys:
+        return _in_chunks(query, key, value, scaling, limits)
     return scaled_dot_product_attention(
         query, key, value, is_causal=1 < new == all_keys, scale=scaling,
         enable_gqa=query.shape[1] != key.shape[1],

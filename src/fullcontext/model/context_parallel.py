@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from fullcontext.config import ContextParallelBy
-from fullcontext.model.attention import BlockTable, Kernel, table
+from fullcontext.model.table import BlockTable, Kernel, table
 from fullcontext.records import Block, Span
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from fullcontext.compose import ConfigError
 from fullcontext.model import attention
-from fullcontext.model.attention import BlockTable, Kernel, Sight
+from fullcontext.model.table import BlockTable, Kernel, Sight
 
 TILE = 128
 """Side of flex_attention's tiles."""

@@ -21,22 +21,29 @@ def load(
     """The model, in fp32: master weights, since an update of 1e-6 is lost in bf16.
 
     `weights` is a folder in Hugging Face format that replaces `config.path` (an export), `backend`
-    what reads the block tables. Raises ConfigError if the weights are not there, the model attends
-    in a sliding window, or this machine lacks the backend.
+    what reads the block tables. Raises ConfigError if the weights are not there, this machine
+    lacks the backend, or the backend what the model's attention does.
     """
     attention.register()
     kernels.register(backend)
     source = str(weights) if weights else config.path
     model = _pretrained(source, config, positions) if source else _built(config, positions, seed)
     model.set_attn_implementation(backend)
-    window = getattr(model.config, "sliding_window", None)
-    if window and getattr(model.config, "use_sliding_window", True):
+    if backend != attention.NAME and _is_limited(model):
         raise ConfigError(
-            f"model {config.name} attends in a sliding window of {window} tokens, which block"
-            " attention does not do; choose a model without one (Mistral-7B v0.2 and later)"
+            f"model {config.name} has a sliding window or capped scores, which attention={backend}"
+            " does not do; choose attention=blocks"
         )
     model.config.use_cache = False
     return model
+
+
+def _is_limited(model: Any) -> bool:
+    window = any(getattr(module, "sliding_window", None) for module in model.modules())
+    configured = getattr(model.config, "sliding_window", None)
+    if configured and not hasattr(model.config, "layer_types"):
+        window = window or getattr(model.config, "use_sliding_window", True)
+    return window or getattr(model.config, "attn_logit_softcapping", None) is not None
 
 
 def _pretrained(source: str, config: ModelConfig, positions: PositionsConfig) -> Any:

@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from fullcontext.config import Normalise
-from fullcontext.model.attention import BlockTable, table
 from fullcontext.model.context_parallel import Exchange
+from fullcontext.model.table import BlockTable, table
 from fullcontext.records import IGNORE, Ids, Row, Span
 
 

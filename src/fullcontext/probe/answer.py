@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from fullcontext.config import Precision
-from fullcontext.model.attention import BlockTable, Group
+from fullcontext.model.table import BlockTable, Group
 from fullcontext.records import Asked, Example, Ids
 
 CHUNK_TOKENS = 2048
@@ -40,7 +40,9 @@ class _Cached:
 
         self.model = model
         self.device = next(model.parameters()).device
-        self.cache = DynamicCache(config=model.config)
+        self.cache = DynamicCache()  # not by the model's config: layers with a window would forget
+        self.places: Ids = np.zeros(0, np.int32)
+        """Where each cached token stands."""
 
     def read(self, ids: Ids, positions: Ids, sees: Tensor | None) -> Tensor:
         """Last hidden states, shape (tokens, width).
@@ -48,31 +50,35 @@ class _Cached:
         `sees`, shape (tokens, all keys), is True where a token sees a key; None is causal.
         """
         inputs = torch.from_numpy(ids).long().to(self.device).unsqueeze(0)
+        self.places = np.concatenate([self.places, positions]).astype(np.int32)
         output = self.model.get_decoder()(
             input_ids=inputs,
             position_ids=torch.from_numpy(positions).long().to(self.device).unsqueeze(0),
             past_key_values=self.cache,
             use_cache=True,
-            block_table=None if sees is None else _table(sees.to(self.device)),
+            block_table=None if sees is None else _table(sees.to(self.device), self.places),
         )
         hidden: Tensor = output.last_hidden_state[0]
         return hidden
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Shape (tokens, vocabulary), fp32."""
-        logits: Tensor = self.model.get_output_embeddings()(hidden)
-        return logits.float()
+        logits: Tensor = self.model.get_output_embeddings()(hidden).float()
+        cap = getattr(self.model.config, "final_logit_softcapping", None)
+        return logits if cap is None else cap * torch.tanh(logits / cap)
 
     def forget(self, length: int) -> None:
         """Keeps the first `length` tokens."""
         self.cache.crop(length - self.cache.get_seq_length())
+        self.places = self.places[:length]
 
 
-def _table(sees: Tensor) -> BlockTable:
+def _table(sees: Tensor, places: Ids) -> BlockTable:
     """One group: new tokens as queries, the cache and the new tokens as keys."""
     queries = torch.arange(sees.shape[0], device=sees.device)
     keys = torch.arange(sees.shape[1], device=sees.device)
-    group = Group(1, sees.shape[0], sees.shape[1], sees)
+    at = torch.from_numpy(places).to(sees.device)
+    group = Group(1, sees.shape[0], sees.shape[1], sees, at)
     return BlockTable((group,), queries, keys, order=queries, is_whole=True)
 
 
