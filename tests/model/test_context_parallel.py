@@ -58,6 +58,9 @@ CASES = [
     ("mistral", 2, "keys", Normalise.token, "long"),
     ("mistral", 4, "keys", Normalise.token, "long"),
     ("qwen2", 2, "heads", Normalise.token, "long"),
+    ("gemma2", 2, "heads", Normalise.token, "long"),
+    ("gemma3", 4, "keys", Normalise.example, "long"),
+    ("mistral with a window", 2, "keys", Normalise.token, "packed"),
 ]  # fmt: skip
 
 

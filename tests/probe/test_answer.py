@@ -11,6 +11,8 @@ from fullcontext.data.packing import pack
 from fullcontext.objective import sft
 from fullcontext.probe import contexts
 from fullcontext.probe.answer import answer, begun
+from tests.objective.test_sft import example as questions
+from tests.objective.test_sft import model
 
 NEW = 12
 END = 2
@@ -48,6 +50,24 @@ def generate(model, example):
         tokens = all_ids[0, len(ids) :].tolist()
         found.append(tokens[:-1] if tokens[-1] == END else tokens)
     return found
+
+
+@pytest.mark.parametrize("name", ["gemma2", "gemma3"])
+def test_models_with_windows_and_capped_scores_reply_as_they_generate(name: str) -> None:
+    """The window of 9 ends inside the context, the questions and the replies."""
+    net = model(name).float().eval()
+    torch.manual_seed(1)
+    for weight in net.parameters():
+        torch.nn.init.normal_(weight, std=0.4) if weight.ndim > 1 else None
+    given = questions(3, 30, (4, 3), (6, 5), (3, 8))
+    expected = generate(net, given)
+    assert len({tuple(tokens) for tokens in expected}) == 3
+    for answers in ([one.answer for one in given.asked], expected):
+        replies = answer(net, with_answers(given, answers), END, NEW)
+        assert [reply.tokens for reply in replies] == expected
+    total = sum(float(reply.logp.sum()) for reply in answer(net, given, END, NEW))
+    loss = sft.loss(net, sft.batch(pack([given]), Normalise.token))
+    assert total == pytest.approx(-float(loss.total.detach()), rel=1e-4)
 
 
 def with_answers(example, answers):
