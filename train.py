@@ -11,10 +11,10 @@ compose.register()
 @hydra.main(version_base="1.3", config_path="conf", config_name="train")
 def main(cfg: DictConfig) -> float | None:
     with compose.errors_for_people():
-        from fullcontext.train import preflight
+        from fullcontext.train import preflight, resuming
 
         info = compose.run_info()
-        config = preflight.settled(compose.typed(cfg, compose.schema.TrainConfig), info)
+        config = resuming.settled(compose.typed(cfg, compose.schema.TrainConfig), info)
         preflight.check(config, info.output_dir)
         from fullcontext.train.run import run
 

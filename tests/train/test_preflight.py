@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fullcontext.compose import ROOT, ConfigError
+from fullcontext.compose import ROOT
 from fullcontext.train import preflight
 
 
@@ -56,30 +56,3 @@ def test_local_weights_must_be_safetensors(tmp_path: Path, train_config) -> None
 def test_a_small_run_passes(train_config, tmp_path: Path) -> None:
     config = train_config("data=key_value_symbols", "model=symbols", "sharding=none")
     preflight.check(config, tmp_path)
-
-
-def test_resume_of_nothing_is_refused(train_config, info, tmp_path: Path) -> None:
-    config = train_config(f"resume={tmp_path}")
-    with pytest.raises(ConfigError, match=r"holds no run \(no config.yaml\)"):
-        preflight.settled(config, info(tmp_path))
-
-
-def test_a_folder_with_another_run_is_refused_by_key(train_config, info, tmp_path: Path) -> None:
-    from fullcontext.compose import write_yaml
-
-    write_yaml(train_config(), tmp_path / "config.yaml")
-    with pytest.raises(ConfigError, match=r"batch_size: 128 there, 64 here.*resume="):
-        preflight.settled(train_config("batch_size=64"), info(tmp_path))
-    assert preflight.settled(train_config("tracking=none"), info(tmp_path)).batch_size == 128
-
-
-def test_resume_takes_no_other_setting(train_config, info, tmp_path: Path) -> None:
-    from dataclasses import replace
-
-    from fullcontext.compose import write_yaml
-
-    write_yaml(train_config("batch_size=64"), tmp_path / "config.yaml")
-    config = train_config(f"resume={tmp_path}")
-    assert preflight.settled(config, info(tmp_path)).batch_size == 64
-    with pytest.raises(ConfigError, match=r"remove seed=3, or start a new run.*init="):
-        preflight.settled(config, replace(info(tmp_path), overrides=["seed=3"]))

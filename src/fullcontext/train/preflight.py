@@ -2,12 +2,11 @@
 
 import os
 import shutil
-from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
 from fullcontext import launch
-from fullcontext.compose import ConfigError, RunInfo, plain, read_yaml
+from fullcontext.compose import ConfigError
 from fullcontext.config import (
     Accumulate,
     Checkpointing,
@@ -28,59 +27,6 @@ ASSUMED_CPU_FLOPS = 2e11
 """A desktop CPU's bf16 or fp32 matrix products; only to say how hopeless a 7B model is there."""
 LARGE = 1e9
 """Parameters from which a GPU is asked for."""
-
-
-def settled(config: TrainConfig, info: RunInfo) -> TrainConfig:
-    """The config to run: a folder that holds a run goes on with that run's own.
-
-    Raises ConfigError if the folder's run was made with other settings, naming the keys.
-    """
-    path = info.output_dir / "config.yaml"
-    if config.resume is not None:
-        if Path(config.resume).resolve() != info.output_dir.resolve():
-            raise ConfigError(
-                "resume goes on in its own folder, on this machine; leave out slurm=, sweeps= and"
-                " hydra.run.dir="
-            )
-        if not path.exists():
-            raise ConfigError(
-                f"resume={config.resume!r} holds no run (no config.yaml); name a run folder, e.g."
-                " resume=outputs/train/demo/2026-01-31_12-00-00-000000"
-            )
-        others = [o for o in info.overrides if not o.startswith("resume=")]
-        if others:
-            raise ConfigError(
-                f"resume takes the run's own configuration; remove {' '.join(others)}, or start a"
-                f" new run from its weights with init={config.resume}"
-            )
-        return replace(read_yaml(path, TrainConfig), resume=config.resume)
-    if path.exists():
-        _refuse_other(plain(read_yaml(path, TrainConfig)), plain(config), info.output_dir)
-    return config
-
-
-def _refuse_other(there: object, here: object, folder: Path) -> None:
-    differing = [
-        f"{key}: {old!r} there, {new!r} here"
-        for key, old, new in differences(there, here)
-        if key.split(".")[0] not in ("tracking", "resume")
-    ]
-    if differing:
-        raise ConfigError(
-            f"{folder} holds a run with other settings ({'; '.join(differing)});"
-            f" go on with its own (resume={folder}) or choose another folder"
-        )
-
-
-def differences(old: object, new: object, prefix: str = "") -> list[tuple[str, object, object]]:
-    """Key, old and new value wherever two trees of dicts differ."""
-    if isinstance(old, dict) and isinstance(new, dict):
-        return [
-            found
-            for key in sorted({*old, *new})
-            for found in differences(old.get(key), new.get(key), f"{prefix}.{key}".lstrip("."))
-        ]
-    return [] if old == new else [(prefix, old, new)]
 
 
 def check(config: TrainConfig, folder: Path) -> None:

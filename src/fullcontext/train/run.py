@@ -207,9 +207,9 @@ class _Run:
         if self.world.is_main:
             write_aside(self.folder / "data.json", json.dumps(report, indent=1))
             data_figures.write(report, self.folder / "figures")
+        self.saver.wait()  # ranks write one thing at a time: the messages of two must not mix
         if self.config.checkpoint.export:
             self._export(model_card(self.config, self.name, report, last, self._scores()))
-        self.saver.wait()
         self.status.write("finished", self.loop.progress.step, self.loop.progress.seconds)
         log.info("finished; look at it: python report.py %s", self.folder)
         return last

@@ -13,13 +13,11 @@ from fullcontext.compose import ConfigError, plain
 from fullcontext.config import TrainConfig
 from fullcontext.train import checkpoint
 from fullcontext.train.peers import ALONE, Peers
-from fullcontext.train.preflight import differences
+from fullcontext.train.resuming import LAYOUT, differences
 
 log = logging.getLogger("fullcontext")
 PATIENCE_S = 60.0
 """How long a run that failed waits for its last checkpoint: the other ranks may be gone."""
-_OF_NO_MATTER = ("tracking", "resume", "sharding", "threads", "checkpoint", "log_every")
-"""Settings that a checkpoint does not depend on."""
 
 
 class Saver:
@@ -67,7 +65,7 @@ class Saver:
         differing = [
             f"{key}: {old!r} there, {new!r} here"
             for key, old, new in differences(there, here)
-            if key.split(".")[0] not in _OF_NO_MATTER
+            if key.split(".")[0] not in (*LAYOUT, "resume")
         ]
         if differing:
             raise ConfigError(

@@ -35,6 +35,8 @@ _SIZES = {
     "head_dim": 16,
     "max_position_embeddings": 512,
 }
+_WINDOW = 9
+"""Tokens that a sliding window sees, where the composed model has one: fewer than the contexts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +59,12 @@ def tiny(config: TrainConfig, backend: str) -> Any:
     heads = {"num_attention_heads": 4, "num_key_value_heads": 2 if grouped else 4}
     for name, value in {**_SIZES, **heads, "tie_word_embeddings": sizes.tie_embeddings}.items():
         setattr(settings, name, value)
-    if getattr(settings, "layer_types", None):
-        settings.layer_types = ["full_attention"] * _SIZES["num_hidden_layers"]
-    settings.sliding_window = None
+    kinds = list(dict.fromkeys(getattr(settings, "layer_types", None) or []))
+    if kinds:
+        number = int(_SIZES["num_hidden_layers"])
+        settings.layer_types = [kinds[i % len(kinds)] for i in range(number)]
+    if getattr(settings, "sliding_window", None):
+        settings.sliding_window = _WINDOW
     settings.use_cache = False
     settings.pad_token_id = None
     torch.manual_seed(torch_seed(config.seed, "verify"))
