@@ -9,6 +9,8 @@ import numpy.typing as npt
 Ids = npt.NDArray[np.int32]
 """Token ids, shape (tokens,)."""
 
+Floats = npt.NDArray[np.float32]
+
 IGNORE = -100
 """The label of a position that is not supervised."""
 
@@ -81,6 +83,11 @@ class Asked:
     """That of the question."""
     evidence: int = 0
     """Its evidence segments in the context."""
+    weights: Floats | None = None
+    """Shape (answer tokens,): what the loss of each counts; None counts each once."""
+    preferred: int | None = None
+    """Place in its example of the question whose answer is preferred to this one, for objectives
+    over pairs; None where there is none."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -151,6 +158,10 @@ class Row:
     """Who sees whom; covers every position once as a query."""
     label_questions: Ids
     """Shape (supervised tokens,): which question of the row each labelled position belongs to."""
+    label_weights: Floats
+    """Shape (supervised tokens,): what the loss of each counts."""
+    pairs: Ids
+    """Shape (pairs, 2): questions of the row whose answers are preferred and rejected."""
     examples: tuple[Example, ...] = field(default=())
 
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from fullcontext.config import Normalise, Precision
 from fullcontext.data.packing import pack
 from fullcontext.objective import sft
+from fullcontext.objective.batch import answer_logits
 from fullcontext.probe import contexts
 from fullcontext.probe.answer import answer, begun
 from tests.objective.test_sft import example as questions
@@ -150,7 +151,7 @@ def test_decoding_stops_at_the_most_tokens_even_within_the_gold_answer(
 def test_logps_are_those_of_the_shared_context_row(text_model, example):
     batch = sft.batch(pack([example]), Normalise.token)
     with torch.no_grad():
-        logits = sft.answer_logits(text_model, batch)
+        logits = answer_logits(text_model, batch)
     expected = logits.log_softmax(-1).gather(1, batch.targets[:, None])[:, 0].numpy()
     replies = answer(text_model, example, END, NEW)
     np.testing.assert_allclose(

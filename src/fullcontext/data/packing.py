@@ -25,8 +25,9 @@ def pack(examples: Sequence[Example]) -> Row:
 
     (the end token, which every answer has, is left out of the picture).
     """
-    ids, positions, labels, owners = [], [], [], []
+    ids, positions, labels, owners, weights = [], [], [], [], []
     blocks: list[Block] = []
+    pairs: list[tuple[int, int]] = []
     start = question = 0
     for example in examples:
         context = Span(start, start + len(example.context))
@@ -35,7 +36,7 @@ def pack(examples: Sequence[Example]) -> Row:
             positions.append(np.arange(len(example.context)))
             labels.append(np.full(len(example.context), IGNORE))
             blocks.append(Block(context, None))
-        start = context.stop
+        start, first = context.stop, question
         for asked in example.asked:
             own = np.concatenate([asked.prompt, asked.answer])
             target = np.full(len(own), IGNORE)
@@ -44,6 +45,9 @@ def pack(examples: Sequence[Example]) -> Row:
             positions.append(np.arange(len(own)) + len(example.context))
             labels.append(target)
             owners.append(np.full(len(asked.answer), question))
+            weights.append(np.ones(len(asked.answer)) if asked.weights is None else asked.weights)
+            if asked.preferred is not None:
+                pairs.append((first + asked.preferred, question))
             span = Span(start, start + len(own))
             blocks.append(Block(span, context if len(example.context) else None))
             start, question = span.stop, question + 1
@@ -53,6 +57,8 @@ def pack(examples: Sequence[Example]) -> Row:
         labels=np.concatenate(labels).astype(np.int32),
         blocks=tuple(blocks),
         label_questions=np.concatenate(owners).astype(np.int32),
+        label_weights=np.concatenate(weights).astype(np.float32),
+        pairs=np.array(pairs, np.int32).reshape(-1, 2),
         examples=tuple(examples),
     )
 

@@ -1,97 +1,41 @@
 """Negative log-likelihood of the answers (IN2, section 2.2: "loss on the answer only")."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor
-from torch.nn.functional import cross_entropy
 
 from fullcontext.config import Normalise
 from fullcontext.model.context_parallel import Exchange
-from fullcontext.model.table import BlockTable, table
-from fullcontext.records import IGNORE, Ids, Row, Span
+from fullcontext.objective.batch import Batch, LossSum, batch, token_nll
+from fullcontext.records import Example, Row
 
 
 @dataclass(frozen=True, slots=True)
-class LossSum:
-    """A loss not yet divided: sum over micro-batches and ranks, then divide once."""
+class Sft:
+    """Mean over tokens, which may have weights, or over examples."""
 
-    total: Tensor
-    """Weighted sum of the token losses, a scalar that carries the gradient."""
-    count: float
-    """Sum of the weights: supervised tokens, or examples."""
-    token_nll: Tensor
-    """Shape (supervised tokens,): the unweighted losses, without gradient, in row order."""
+    normalise: Normalise
 
+    def count(self, examples: Sequence[Example]) -> float:
+        """Supervised tokens by their weights, or questions."""
+        asked = [asked for example in examples for asked in example.asked]
+        if self.normalise is Normalise.example:
+            return float(len(asked))
+        weighed = [len(a.answer) if a.weights is None else float(a.weights.sum()) for a in asked]
+        return float(sum(weighed))
 
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """A row, or the piece of it that this rank holds, as tensors on a device."""
+    def batch(self, row: Row, device: torch.device, exchange: Exchange | None) -> Batch:
+        """The row, or this rank's piece of it."""
+        return batch(row, self.normalise, device, exchange)
 
-    input_ids: Tensor
-    """Shape (1, tokens)."""
-    position_ids: Tensor
-    """Shape (1, tokens)."""
-    targets: Tensor
-    """Shape (supervised tokens,): what is to be predicted."""
-    at: Tensor
-    """Shape (supervised tokens,): where it is to be predicted."""
-    weights: Tensor
-    """Shape (supervised tokens,)."""
-    questions: Ids
-    """Shape (supervised tokens,): which question of the row each belongs to; not on the device."""
-    blocks: BlockTable
-
-
-def batch(
-    row: Row,
-    normalise: Normalise,
-    device: torch.device | str = "cpu",
-    exchange: Exchange | None = None,
-) -> Batch:
-    """The row on `device`, with a weight of 1 per token, or of 1 per question.
-
-    With an `exchange`, the piece of the row that this rank holds: labels are shifted already, so
-    that no piece needs a token of the next.
-    """
-    at = np.flatnonzero(row.labels != IGNORE)
-    if normalise is Normalise.example:
-        lengths = np.bincount(row.label_questions)
-        weights = 1 / lengths[row.label_questions]
-    else:
-        weights = np.ones(len(at))
-    piece = Span(0, len(row.input_ids)) if exchange is None else exchange.piece(len(row.input_ids))
-    inside = (at >= piece.start) & (at < piece.stop)
-    own = slice(*piece)
-    return Batch(
-        input_ids=torch.from_numpy(row.input_ids[own]).long().to(device).unsqueeze(0),
-        position_ids=torch.from_numpy(row.position_ids[own]).long().to(device).unsqueeze(0),
-        targets=torch.from_numpy(row.labels[at[inside]]).long().to(device),
-        at=torch.from_numpy(at[inside] - piece.start).to(device),
-        weights=torch.from_numpy(weights[inside]).float().to(device),
-        questions=row.label_questions[inside],
-        blocks=exchange.table(row.blocks, device) if exchange else table(row.blocks, device),
-    )
-
-
-def answer_logits(model: Any, given: Batch) -> Tensor:
-    """Logits (supervised tokens, vocabulary) in fp32; the head never sees another position."""
-    logits: Tensor = model(
-        input_ids=given.input_ids,
-        position_ids=given.position_ids,
-        logits_to_keep=given.at,
-        use_cache=False,
-        block_table=given.blocks,
-    ).logits[0]
-    return logits.float()
+    def loss(self, model: Any, given: Batch) -> LossSum:
+        """Answer-only negative log-likelihood, as a sum and what to divide it by."""
+        return loss(model, given)
 
 
 def loss(model: Any, given: Batch) -> LossSum:
-    """Answer-only negative log-likelihood, as a sum and what to divide it by.
-
-    The model's own forward is called, as sharded models need it.
-    """
-    nll = cross_entropy(answer_logits(model, given), given.targets, reduction="none")
+    """See `Sft.loss`; the normalisation is in the weights of the batch."""
+    nll = token_nll(model, given)
     return LossSum((nll * given.weights).sum(), float(given.weights.sum()), nll.detach())

@@ -21,7 +21,7 @@ def refuse(examples: Sequence[Example], positions: int) -> None:
     for example in examples:
         for asked in example.asked:
             tokens = len(example.context) + len(asked.prompt) + len(asked.answer)
-            if not len(asked.answer):
+            if not len(asked.answer) or (asked.weights is not None and not asked.weights.any()):
                 raise ConfigError(
                     f"question {asked.id} of example {example.index} has no supervised token, so"
                     " that its loss would be 0 / 0; give every question an answer"

@@ -12,13 +12,14 @@ import numpy as np
 import torch
 
 from fullcontext import launch
-from fullcontext.config import Normalise, Precision, TrainConfig
+from fullcontext.config import Precision, TrainConfig
 from fullcontext.data.accounts import Tally
 from fullcontext.data.mixture import Mixture
 from fullcontext.data.packing import pack, plan
 from fullcontext.model import sharding
 from fullcontext.model.sharding import Share
-from fullcontext.objective import sft
+from fullcontext.objective import batch as objective
+from fullcontext.objective.batch import Batch, LossSum
 from fullcontext.records import Example
 from fullcontext.train import faults
 from fullcontext.train.flops import price
@@ -89,6 +90,7 @@ class Loop:
     ) -> None:
         self.config, self.model, self.mixture, self.device = config, model, mixture, device
         self.share = share or Share()
+        self.objective = objective.load(config.objective)
         self.optimizer = adamw(config, model)
         self.progress = Progress()
         self.tally = Tally(config.data)
@@ -127,7 +129,7 @@ class Loop:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         losses = Losses(self.config.data.kinds)
-        loss = self._accumulate(examples, self._global_count(examples), losses)
+        loss = self._accumulate(examples, losses)
         norm = sharding.clip(self.model, self.config.optimizer.clip_norm)
         done = Step(
             loss=loss,
@@ -148,31 +150,32 @@ class Loop:
     def gradients(self, examples: list[Example]) -> float:
         """Leaves the gradients of a step in the weights, without an update; its loss."""
         losses = Losses(self.config.data.kinds)
-        return self._accumulate(examples, self._global_count(examples), losses)
+        return self._accumulate(examples, losses)
 
-    def _accumulate(self, examples: list[Example], count: float, losses: Losses) -> float:
+    def _accumulate(self, examples: list[Example], losses: Losses) -> float:
         """Gradients of the whole step; its loss. Token losses are added to `losses`."""
         faults.refuse(examples, self.model.config.max_position_embeddings)
-        total = 0.0
+        # What the step is divided by is known before the first micro-batch, to every rank.
+        total, count = 0.0, self.objective.count(examples)
         plans = plan(examples, self.config.row_tokens, self.share.number, self.price)
-        own, normalise = plans[self.share.index], self.config.objective.normalise
+        own = plans[self.share.index]
         for number, micro in enumerate(own, 1):
             sharding.sync(self.model, self.share, is_last=number == len(own))
             # A rank without examples takes part in the collectives with one that weighs nothing.
             row = pack([examples[i] for i in micro] if micro else [min(examples, key=_tokens)])
-            batch = sft.batch(row, normalise, self.device, self.share.exchange)
+            batch = self.objective.batch(row, self.device, self.share.exchange)
             loss = self._backward(batch, count, weight=float(bool(micro)))
             if micro:
-                total += float(loss.total.detach())
+                total += float(loss.total.detach()) * loss.share
                 losses.add(row, batch.questions, loss.token_nll.cpu().numpy())
         # Each rank of a share has its own tokens, so that all ranks add up to all tokens.
         total, *losses.sums = launch.sum_floats([total, *losses.sums])
         return total / count
 
-    def _backward(self, batch: sft.Batch, count: float, weight: float) -> sft.LossSum:
+    def _backward(self, batch: Batch, count: float, weight: float) -> LossSum:
         try:
             with self._autocast():
-                loss = sft.loss(self.model, batch)
+                loss = self.objective.loss(self.model, batch)
             (loss.total * weight / count).backward()  # type: ignore[no-untyped-call]
         except (RuntimeError, MemoryError) as error:
             raise faults.explained(error, self.config, batch.input_ids.shape[1]) from error
@@ -183,12 +186,6 @@ class Loop:
         if self.config.precision is Precision.fp32 or self.config.sharding.splits_weights:
             return contextlib.nullcontext()
         return torch.autocast(self.device.type, dtype=torch.bfloat16)
-
-    def _global_count(self, examples: list[Example]) -> float:
-        """What the step's loss is divided by, known before the first micro-batch."""
-        if self.config.objective.normalise is Normalise.example:
-            return float(sum(len(e.asked) for e in examples))
-        return float(sum(e.supervised for e in examples))
 
     def _count(self, done: Step, examples: list[Example]) -> None:
         progress = self.progress
