@@ -22,7 +22,7 @@ def load(
 
     `weights` is a folder in Hugging Face format that replaces `config.path` (an export), `backend`
     what reads the block tables. Raises ConfigError if the weights are not there, this machine
-    lacks the backend, or the backend what the model's attention does.
+    lacks the backend, the backend what the model's attention does, or it has dropout.
     """
     attention.register()
     kernels.register(backend)
@@ -34,8 +34,20 @@ def load(
             f"model {config.name} has a sliding window or capped scores, which attention={backend}"
             " does not do; choose attention=blocks"
         )
+    _refuse_dropout(model, config.name)
     model.config.use_cache = False
     return model
+
+
+def _refuse_dropout(model: Any, name: str) -> None:
+    """Its draws would depend on how a batch is cut, so that no two layouts would agree."""
+    found = {key for key, value in model.config.to_dict().items() if "dropout" in key and value}
+    found |= {n for n, m in model.named_modules() if isinstance(m, torch.nn.Dropout) and m.p > 0}
+    if found:
+        raise ConfigError(
+            f"model {name} drops activations out ({', '.join(sorted(found))}), which makes the"
+            " gradient depend on the layout; set that to 0 in its config.json"
+        )
 
 
 def _is_limited(model: Any) -> bool:
