@@ -72,6 +72,12 @@ bench: $(READY) ## Measures what the docs promise, each against a peer in the sa
 	$(PY) benchmarks/store_size.py
 	$(PY) benchmarks/synthesis.py
 	$(PY) benchmarks/memory.py 10 200
+	$(PY) benchmarks/balance.py
+	$(PY) benchmarks/answers.py
+	$(PY) benchmarks/memory_logits.py
+	$(PY) benchmarks/ceiling.py
+	$(PY) benchmarks/checkpoint.py
+	$(PY) benchmarks/resume.py
 
 screenshots: ## Draws docs/images from the pages of demo and miniature (needs Chromium)
 	@for page in demo miniature; do \

@@ -8,6 +8,7 @@ import numpy as np
 from fullcontext.config import (
     AttentionConfig,
     Checkpointing,
+    ContextParallelBy,
     Precision,
     ShardingConfig,
     Strategy,
@@ -107,6 +108,9 @@ def layouts(config: TrainConfig, given: Sequence[Example]) -> list[Layout]:
         found.append(Layout(name, replace(plain, sharding=several), ranks))
     degree = max(2, config.sharding.context_parallel)
     if degree <= 4:
-        cut = replace(several, context_parallel=degree, shard_size=None)
-        found.append(Layout(f"context parallel {degree}", replace(plain, sharding=cut), degree))
+        ways = [ContextParallelBy.auto, ContextParallelBy.keys]  # by heads where they divide
+        for by in ways:
+            cut = replace(several, context_parallel=degree, context_parallel_by=by, shard_size=None)
+            name = f"context parallel {degree}, {by.value}"
+            found.append(Layout(name, replace(plain, sharding=cut), degree))
     return found

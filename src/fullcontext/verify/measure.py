@@ -3,7 +3,7 @@
 import os
 import socket
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from fullcontext import launch
-from fullcontext.config import ModelConfig, TrainConfig
+from fullcontext.config import AttentionConfig, ModelConfig, TrainConfig
 from fullcontext.data.mixture import Mixture
 from fullcontext.model import kernels, sharding
 from fullcontext.model.load import mistral_config
@@ -86,6 +86,15 @@ def _settings(model: ModelConfig) -> Any:
         except OSError:
             pass  # not here: its sizes are known from the config, and its family is Mistral's
     return mistral_config(model.architecture)
+
+
+def on_gpu(config: TrainConfig, plain: TrainConfig) -> list[Layout]:
+    """flex_attention, where there is a GPU for it; flash-attn has no fp32 to be compared in."""
+    limited = ("sliding_window", "attn_logit_softcapping")
+    settings = _settings(config.model)
+    if not torch.cuda.is_available() or any(getattr(settings, key, None) for key in limited):
+        return []
+    return [Layout("attention by flex", replace(plain, attention=AttentionConfig(backend="flex")))]
 
 
 def loop_of(layout: Layout, world: launch.World) -> Loop:

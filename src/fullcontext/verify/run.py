@@ -15,7 +15,7 @@ from fullcontext.launch import World
 from fullcontext.records import Example
 from fullcontext.train import checkpoint
 from fullcontext.verify.layouts import Layout, examples, layouts, separated
-from fullcontext.verify.measure import Measured, in_ranks, loop_of
+from fullcontext.verify.measure import Measured, in_ranks, loop_of, on_gpu
 
 GOAL = 1e-5
 """Largest relative difference that fp32 sums in another order leave."""
@@ -56,7 +56,7 @@ def _differences(
     reference, *others = layouts(config, given)
     expected = in_ranks(reference, given, folder)
     yield reference.name, 0.0, 0.0, ""
-    for layout in others:
+    for layout in [*others, *on_gpu(config, reference.config)]:
         yield layout.name, *difference(expected, in_ranks(layout, given, folder))
     yield "resumed half-way", *_resumed(reference, separated(given), folder)
 
