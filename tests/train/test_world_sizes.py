@@ -17,6 +17,7 @@ from tests.ranks import free_port
 from tests.train.test_resume import SMALL, losses, steps_done, train
 
 STEPS = ["max_steps=24", "checkpoint.every_steps=4"]
+CUT = ["sharding.context_parallel=2"]
 LAYOUTS = {
     1: ["sharding=none"],
     2: ["sharding=full_shard", "sharding.timeout_s=30"],
@@ -71,12 +72,28 @@ def said(folder: Path) -> str:
     return (folder.parent / f"{folder.name}.out").read_text()
 
 
-def test_torchrun_trains_one_run_as_one_process_does(alone: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "two"
-    words = [*SMALL, *STEPS, f"hydra.run.dir={folder}", "sharding.context_parallel=2"]
-    assert started(folder, 2, *words).wait(300) == 0, said(folder)
-    same(folder, alone)
-    assert said(folder).count("run folder:") == 1, "one rank speaks"
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "two"
+    assert started(folder, 2, *SMALL, *STEPS, *CUT, f"hydra.run.dir={folder}").wait(300) == 0
+    return folder
+
+
+def test_torchrun_trains_one_run_as_one_process_does(alone: Path, two: Path) -> None:
+    same(two, alone)
+    assert said(two).count("run folder:") == 1, "one rank speaks"
+
+
+def test_killed_on_two_ranks_it_ends_there_with_the_same_bits(two: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "killed"
+    process = started(folder, 2, *SMALL, *STEPS, *CUT, f"hydra.run.dir={folder}")
+    while process.poll() is None and steps_done(folder) < 10:
+        time.sleep(0.01)
+    kill(process)
+    assert 10 <= steps_done(folder) < 24, said(folder)
+    assert started(folder, 2, f"resume={folder}", *CUT).wait(300) == 0, said(folder)
+    assert losses(folder) == losses(two)
+    assert (weights(folder) == weights(two)).all()
 
 
 def test_killed_it_goes_on_with_any_number_of_processes(alone: Path, tmp_path: Path) -> None:
