@@ -37,14 +37,15 @@ def side(precision: str, tokens: int, steps: int) -> dict[str, list[float]]:
     ]
     loop = subject.loop(subject.config(*sizes, f"precision={precision}"))
     example = subject.example(tokens - subject.PROMPT - ANSWER, 1, 0, ANSWER)
-    row, done = pack([example]), flops.work([example], loop.price)
+    batch = loop.objective.batch(pack([example]), loop.device, None)
+    done = flops.work([example], loop.price)
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     a, b = (torch.randn(SIDE, SIDE).to(dtype) for _ in range(2))
     rates: dict[str, list[float]] = {"matmul": [], "step": []}
     for turn in range(steps + 1):
         for name, work, run in (
             ("matmul", 2 * SIDE**3, lambda: a @ b),
-            ("step", done.causal, lambda: loop._backward(row, float(ANSWER))),
+            ("step", done.causal, lambda: loop._backward(batch, float(ANSWER), 1.0)),
             ("matmul", 2 * SIDE**3, lambda: a @ b),
         ):
             start = time.process_time()

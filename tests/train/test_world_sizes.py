@@ -1,14 +1,15 @@
 """torchrun trains as one process does, and a run goes on with more or fewer processes."""
 
+import contextlib
 import os
 import random
-import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 from safetensors.numpy import load_file
 
@@ -26,7 +27,7 @@ LAYOUTS = {
 
 
 def started(folder: Path, size: int, *words: str) -> subprocess.Popen[bytes]:
-    """train.py in so many processes, in a session of their own."""
+    """train.py in so many processes."""
     given = [word for word in words if word != "sharding=none"]
     given[1:1] = LAYOUTS[size]  # what is given later counts
     launcher = [
@@ -37,14 +38,18 @@ def started(folder: Path, size: int, *words: str) -> subprocess.Popen[bytes]:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
     with (folder.parent / f"{folder.name}.out").open("ab") as out:
         return subprocess.Popen(
-            command, stdout=out, stderr=out, cwd=folder.parent, env=environment,
-            start_new_session=True,
+            command, stdout=out, stderr=out, cwd=folder.parent, env=environment
         )  # fmt: skip
 
 
 def kill(process: subprocess.Popen[bytes]) -> None:
-    os.killpg(process.pid, signal.SIGKILL)
+    """All of it: torchrun's workers have sessions of their own and would train on without it."""
+    family = [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]
+    for member in family:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            member.kill()
     process.wait()
+    psutil.wait_procs(family, 10)
 
 
 def weights(folder: Path) -> np.ndarray:
