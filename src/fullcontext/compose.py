@@ -12,7 +12,7 @@ from typing import Any, TypeVar, cast
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from fullcontext import config as schema
 
@@ -109,6 +109,9 @@ def typed(cfg: DictConfig, kind: type[T]) -> T:
     try:
         config = OmegaConf.to_object(cfg)
         known = OmegaConf.structured(config)
+    except MissingMandatoryValue as error:
+        key = error.full_key or error.key
+        raise ConfigError(f"{key} is not given; add {key}=...") from error
     except (OmegaConfBaseException, ValueError) as error:
         raise ConfigError(str(error).split("\n    full_key")[0]) from error
     given = OmegaConf.to_container(cfg)

@@ -55,6 +55,17 @@ def fingerprint(settings: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
+def differences(old: object, new: object, prefix: str = "") -> list[tuple[str, object, object]]:
+    """Key, old and new value wherever two trees of dicts differ."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        return [
+            found
+            for key in sorted({*old, *new})
+            for found in differences(old.get(key), new.get(key), f"{prefix}.{key}".lstrip("."))
+        ]
+    return [] if old == new else [(prefix, old, new)]
+
+
 def write_table(path: Path, rows: list[dict[str, Any]], schema: pa.Schema) -> None:
     """Writes rows as an Arrow file, which datasets, pandas and pyarrow read and memory-map."""
     sink = pa.BufferOutputStream()
@@ -90,7 +101,12 @@ def locked(path: Path, work: str, *, shared: bool = False, wait_s: float = 0.0) 
 
     Raises ConfigError after `wait_s` seconds if another process holds it, saying at what `work`.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"the folder {path.parent} cannot be made ({error.strerror}); choose another"
+        ) from error
     until = time.monotonic() + wait_s
     with path.open("a") as lock:
         while True:

@@ -1,6 +1,5 @@
 """Small stores, written as synthesize.py writes them."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -68,7 +67,7 @@ def write(  # noqa: PLR0913 - what a store may hold
         "questions": {kind: asked.count(kind) for kind in sorted(set(asked))},
         "files": {name: digest(folder / name) for name in names},
     }
-    write_aside(folder / MANIFEST, json.dumps(content))
+    write_aside(folder / MANIFEST, manifest.text(content))
     return content
 
 

@@ -26,14 +26,18 @@ def lines(file: Path, *records: dict) -> None:
 
 def test_text_jsonl_and_parquet_give_the_same_documents(tmp_path: Path) -> None:
     texts = ["First text.\n\nMore.", "Zweiter Text – mit Umlauten: äöü.", "", "bin\x00ary"]
+    places = [tmp_path / name for name in ("b.jsonl", "c.parquet", "d.jsonl.gz")]
+    lines(places[0], *[{"text": t} for t in texts])
+    pandas.DataFrame({"text": texts}).to_parquet(places[1])
+    places[2].write_bytes(gzip.compress(places[0].read_bytes()))
+    for place in places:
+        found, skipped = read(FilesCorpus(path=str(place)))
+        assert [d.text for d in found] == texts[:2]
+        assert skipped == {"empty document": 1, "binary document": 1}
     (tmp_path / "a.txt").write_text(texts[0])
-    lines(tmp_path / "b.jsonl", *[{"text": t} for t in texts])
-    pandas.DataFrame({"text": texts}).to_parquet(tmp_path / "c.parquet")
-    (tmp_path / "d.jsonl.gz").write_bytes(gzip.compress((tmp_path / "b.jsonl").read_bytes()))
     found, skipped = read(FilesCorpus(path=str(tmp_path)))
-    assert [d.text for d in found] == [texts[0], *texts[:2] * 3]
-    assert [d.id for d in found][:2] == ["a.txt", "b.jsonl:1"]
-    assert skipped == {"empty document": 3, "binary document": 3}
+    assert [d.id for d in found] == ["a.txt", "b.jsonl:2"]
+    assert skipped == {"empty document": 3, "binary document": 3, "duplicate document": 5}
 
 
 def test_documents_carry_id_source_and_licence(tmp_path: Path) -> None:
@@ -226,3 +230,24 @@ def test_a_listing_changes_with_the_files(hub: Path) -> None:
         lines(hub / "en" / "train.jsonl", {"text": type(config).__name__})
         assert before != corpus.listing(config)
     assert corpus.listing(HubCorpus(path="allenai/c4")) is None
+
+
+def test_a_second_copy_of_a_document_is_skipped_and_counted(tmp_path: Path) -> None:
+    for name, text in (("a", "One text."), ("b", "Another."), ("c", "One text.")):
+        (tmp_path / f"{name}.txt").write_text(text)
+    skipped: Counter[str] = Counter()
+    read = corpus.read(FilesCorpus(path=str(tmp_path)), 0, skipped)
+    assert [document.id for document in read] == ["a.txt", "b.txt"]
+    assert skipped == {"duplicate document": 1}
+
+
+def test_an_id_may_be_zero(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"text": "x", "n": 0}\n{"text": "y", "n": 1}\n')
+    config = FilesCorpus(path=str(tmp_path), id_field="n")
+    assert [document.id for document in corpus.read(config, 0, Counter())] == ["0", "1"]
+
+
+def test_a_path_is_one_however_it_is_spelt_and_never_empty() -> None:
+    assert FilesCorpus(path="a//b/").path == FilesCorpus(path="./a/b").path == "a/b"
+    with pytest.raises(ValueError, match=r"corpus\.path is empty"):
+        FilesCorpus(path=" ")

@@ -1,6 +1,5 @@
 """A store goes to the hub's format and back without a byte of difference."""
 
-import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -65,7 +64,7 @@ def make(
         "more": {"than": "we know"},
     }
     write_aside(folder / README, exchange.front_matter(content) + CARD)
-    write_aside(folder / MANIFEST, json.dumps(content, indent=1))
+    write_aside(folder / MANIFEST, manifest.text(content))
     return folder
 
 
@@ -184,3 +183,21 @@ def test_what_is_no_export_is_refused(tmp_path: Path) -> None:
     shutil.rmtree(tmp_path / "out" / "questions")
     with pytest.raises(ConfigError, match=r"load"):
         exchange.load(str(tmp_path / "out"), tmp_path / "back")
+
+
+@pytest.mark.parametrize(
+    ("edit", "said"),
+    [
+        (lambda text: text.replace('"segments": ', '"segments": 9'), "is not as it was written"),
+        (lambda text: "[]", "is no manifest"),
+        (lambda text: text[:-5], "is not JSON"),
+    ],
+)
+def test_a_manifest_that_was_edited_is_refused(tmp_path: Path, edit, said: str) -> None:
+    content = {"version": fullcontext.__version__, "segments": 1}
+    write_aside(tmp_path / MANIFEST, manifest.text(content))
+    assert manifest.read(tmp_path) == content
+    path = tmp_path / MANIFEST
+    path.write_text(edit(path.read_text()))
+    with pytest.raises(ConfigError, match=f"{said}.*delete .* run synthesize.py"):
+        manifest.read(tmp_path)

@@ -1,6 +1,5 @@
 """Filler is of other documents, of the kind asked for, without the answer, and fits exactly."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -132,4 +131,4 @@ def test_opening_refuses_other_filler_and_missing_neighbours_with_the_command(
         reader.open_store(config, hash)
     neighbours.write(tmp_path, config.data)
     assert len(reader.open_store(config, hash).neighbours) == sum(content["questions"].values())
-    assert json.loads((tmp_path / "manifest.json").read_text()) == content
+    assert manifest.read(tmp_path) == content

@@ -1,5 +1,6 @@
 """Where text and instructions come from."""
 
+import os
 from dataclasses import dataclass
 
 from fullcontext.config import check
@@ -50,6 +51,12 @@ class FilesCorpus(CorpusConfig):
     source_field: str | None = None
     """Field or column that says where a document is from (a URL counts by its host), for
     `data.filler=same_source` and the accounts; null takes the file, of a .txt or .md its folder."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.path.strip():
+            raise ValueError("corpus.path is empty; name a file or a folder")
+        self.path = os.path.normpath(self.path)  # one spelling, so that it is one store
 
 
 @dataclass(kw_only=True)

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from fullcontext.compose import ConfigError
 from fullcontext.config import CorpusConfig, FilesCorpus, HubCorpus, SotuCorpus
 from fullcontext.data import files, hub
+from fullcontext.data.marks import Marks
 from fullcontext.randomness import rng
 from fullcontext.records import Document
 from fullcontext.store import fingerprint
@@ -40,15 +41,19 @@ class Raw(NamedTuple):
 
 
 def read(config: CorpusConfig, seed: int, skipped: Counter[str]) -> Iterator[Document]:
-    """The documents, one at a time; what is no text is skipped and counted by reason.
+    """The documents, one at a time; what is no text, or was there before, is skipped and counted.
 
-    Raises ConfigError if the source is missing, is damaged, or has no such field.
+    A second copy would be filler for questions about the first. Raises ConfigError if the source is
+    missing, is damaged, or has no such field.
     """
+    seen = Marks()
     for raw in islice(_raw(config, seed, skipped), config.max_documents):
         text = None if raw.text is None else _joined(raw.text)
         fault = fault_of(text, config.max_characters)
         if fault is not None:
             skipped[fault] += 1
+        elif text is not None and not seen.add(text):
+            skipped["duplicate document"] += 1
         elif text is not None:
             yield Document(raw.id, text, raw.source or config.name, config.licence, parent=raw.id)
 
@@ -147,7 +152,8 @@ def _of(record: files.Record, place: str, file: str, config: FilesCorpus | HubCo
         )
     id, source = place, file
     if config.id_field is not None:
-        id = str(files.value(record, config.id_field, place, "corpus.id_field") or "")
+        named = files.value(record, config.id_field, place, "corpus.id_field")
+        id = "" if named is None else str(named)
         if not id:
             raise ConfigError(
                 f"corpus.id_field={config.id_field!r} is empty in {place}; name a field that"

@@ -83,8 +83,9 @@ def load(sets: Iterable[str], n: int) -> Index:
     A set is a file, a folder (.txt, .md, .json, .jsonl, .parquet; packed ones too) or a data set of
     the hub as `NAME[:CONFIG[:SPLIT]]`, every config and split where none is named. Each string
     stands alone: no n-gram reaches from one into another. Raises ConfigError if a set cannot be
-    read or holds no string.
+    read holds no string, or there is nothing as long as an n-gram in all of them.
     """
+    sets = list(sets)
     left_out: Counter[str] = Counter()
     parts: list[words.Hashes] = [np.zeros(0, np.uint64)]
     texts = too_short = 0
@@ -99,7 +100,13 @@ def load(sets: Iterable[str], n: int) -> Index:
                 parts = [np.unique(np.concatenate(parts))]
         if texts == before:
             raise ConfigError(f"{_KEY}: {name!r} holds no text; correct or remove the name")
-    return Index(n, np.unique(np.concatenate(parts)), texts, too_short, left_out)
+    index = Index(n, np.unique(np.concatenate(parts)), texts, too_short, left_out)
+    if texts and not index.size:
+        raise ConfigError(
+            f"{_KEY}: the {texts:,} texts of {', '.join(sets)} hold no {n} words in a row, so that"
+            " nothing could be found; name the sets' files with the full texts"
+        )
+    return index
 
 
 def _texts(name: str, left_out: Counter[str]) -> Iterator[str]:

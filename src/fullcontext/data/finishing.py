@@ -38,7 +38,7 @@ def finish(maker: "Maker", tally: Tally, usage: dict[str, Any], seconds: float) 
         record = {**usage, "seconds": round(seconds, 1)}
         write_aside(folder / "usage.json", json.dumps(record, indent=1))
     card.write(folder, content)
-    write_aside(folder / MANIFEST, json.dumps(content, indent=1))
+    write_aside(folder / MANIFEST, manifest.text(content))
     shutil.rmtree(folder / "work")
     for lock in folder.glob(".part-*"):
         lock.unlink()

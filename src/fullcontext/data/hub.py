@@ -95,6 +95,11 @@ def parts(
 
 def refuse_unreachable(path: str, setting: Setting) -> None:
     """Raises ConfigError at once where the hub's client would try for a minute."""
+    is_path = path.startswith(("/", ".", "~")) or path.endswith((".jsonl", ".json", ".txt"))
+    if is_path and not Path(path).expanduser().exists():
+        raise ConfigError(
+            f"{setting.path}={path!r} does not exist; name a file or folder that does"
+        )
     if not is_folder(path) and not hub.answers() and not getproxies():
         raise ConfigError(
             f"{setting.path}={path!r} is no folder here, and the hub does not answer; connect to"

@@ -12,7 +12,7 @@ from fullcontext.config import JudgeConfig, SynthesizeConfig, TemplateWriter
 from fullcontext.data import corpus
 from fullcontext.data.tokens import Encoder
 from fullcontext.data.writers import load as writers
-from fullcontext.store import MANIFEST, digest, fingerprint
+from fullcontext.store import MANIFEST, differences, digest, fingerprint
 
 SEGMENT_SCHEMA = pa.schema(
     [
@@ -93,16 +93,25 @@ def read(folder: Path) -> dict[str, Any] | None:
         return None
     try:
         manifest: dict[str, Any] = json.loads(path.read_text())
-    except json.JSONDecodeError as error:
+    except (OSError, ValueError) as error:
         raise ConfigError(
             f"{path} is not JSON ({error}); delete {folder} and run synthesize.py"
         ) from error
+    if not isinstance(manifest, dict):
+        raise ConfigError(f"{path} is no manifest; delete {folder} and run synthesize.py")
     if manifest.get("version", "").split(".")[:2] != fullcontext.__version__.split(".")[:2]:
         raise ConfigError(
             f"{folder} was written by fullcontext {manifest.get('version')}, this is"
             f" {fullcontext.__version__}; delete the folder and run synthesize.py again"
         )
+    if manifest.pop("whole", None) != fingerprint(manifest):
+        raise ConfigError(f"{path} is not as it was written; delete {folder} and run synthesize.py")
     return manifest
+
+
+def text(content: dict[str, Any]) -> str:
+    """What is written of a manifest: with a hash of itself, since people edit JSON."""
+    return json.dumps({**content, "whole": fingerprint(content)}, indent=1, ensure_ascii=False)
 
 
 def damage(folder: Path, content: dict[str, Any]) -> str | None:
@@ -126,9 +135,11 @@ def refuse_damaged(folder: Path, content: dict[str, Any]) -> None:
 
 def refuse_other(folder: Path, there: dict[str, Any], wanted: dict[str, Any]) -> None:
     """Raises ConfigError naming every setting in which a store differs from what is wanted."""
-    differing = [key for key in wanted if there.get(key) != wanted[key]]
+    differing = differences({key: there.get(key) for key in wanted}, wanted)
     if differing:
-        parts = "; ".join(f"{k}: {there.get(k)!r} there, {wanted[k]!r} here" for k in differing)
+        parts = "; ".join(f"{k}: {old!r} there, {new!r} here" for k, old, new in differing)
+        if any(key == "corpus_files" for key, _, _ in differing):
+            parts = f"its files have other names, sizes or times; {parts}"
         raise ConfigError(
             f"{folder} holds a store made with other settings ({parts});"
             " choose another folder with data.store=FOLDER, or delete this one"

@@ -6,6 +6,7 @@ from typing import Any
 
 from fullcontext.compose import ConfigError, RunInfo, plain, read_yaml
 from fullcontext.config import TrainConfig
+from fullcontext.store import differences
 
 LAYOUT = (
     "attention", "checkpoint", "checkpointing", "hardware", "log_every", "max_tokens", "profile",
@@ -73,14 +74,3 @@ def _refuse_other(there: object, here: object, folder: Path) -> None:
             f"{folder} holds a run with other settings ({'; '.join(differing)});"
             f" go on with its own (resume={folder}) or choose another folder"
         )
-
-
-def differences(old: object, new: object, prefix: str = "") -> list[tuple[str, object, object]]:
-    """Key, old and new value wherever two trees of dicts differ."""
-    if isinstance(old, dict) and isinstance(new, dict):
-        return [
-            found
-            for key in sorted({*old, *new})
-            for found in differences(old.get(key), new.get(key), f"{prefix}.{key}".lstrip("."))
-        ]
-    return [] if old == new else [(prefix, old, new)]

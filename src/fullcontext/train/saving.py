@@ -11,9 +11,10 @@ from torch.distributed.checkpoint.staging import DefaultStager, StagingOptions
 
 from fullcontext.compose import ConfigError, plain
 from fullcontext.config import TrainConfig
+from fullcontext.store import differences
 from fullcontext.train import checkpoint
 from fullcontext.train.peers import ALONE, Peers
-from fullcontext.train.resuming import LAYOUT, differences
+from fullcontext.train.resuming import LAYOUT
 
 log = logging.getLogger("fullcontext")
 PATIENCE_S = 60.0
