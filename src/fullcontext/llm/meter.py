@@ -67,7 +67,9 @@ class Meter:
         self._lost_money = 0.0
         self._in_flight: set[Reservation] = set()
         self._waiting: list[asyncio.Future[None]] = []
-        self._began = time.monotonic()
+        self._began: float | None = None
+        self._last = 0.0
+        """When the newest reply came."""
 
     def add_earlier(self, tokens_in: int, tokens_out: int, share: int = 1) -> None:
         """Counts what earlier runs spent against the budget; 1/share of it against this part."""
@@ -87,6 +89,8 @@ class Meter:
             self._waiting.append(turn)
             await turn
         self._in_flight.add(wanted)
+        if self._began is None:
+            self._began = self._last = time.monotonic()
         self.requests += 1
         return wanted
 
@@ -153,12 +157,13 @@ class Meter:
 
     @property
     def seconds(self) -> float:
-        """Since the meter was made."""
-        return time.monotonic() - self._began
+        """From the first request to the newest reply."""
+        return 0.0 if self._began is None else self._last - self._began
 
     def count(self, completion: Completion) -> None:
         """A reply arrived."""
         self.replies += 1
+        self._last = time.monotonic()
         if completion.finish == "length":
             self.notes["replies cut at max_new_tokens"] += 1
 
