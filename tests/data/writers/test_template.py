@@ -11,6 +11,7 @@ from fullcontext.config import FiltersConfig, SotuCorpus
 from fullcontext.data import corpus, questions, segments
 from fullcontext.data.filters import Filters
 from fullcontext.data.tokens import Encoder
+from fullcontext.data.writers import names
 from fullcontext.data.writers.template import GAP, Template
 from fullcontext.records import Document, Question, Segment
 from tests.data.tokenizers import family
@@ -113,3 +114,18 @@ def test_the_same_text_gets_the_same_question(asked) -> None:
     )
     asking = questions.askings(text, cut, ("fine_grained",))[0]
     assert ask.ask(asking, 0) == Template().ask(asking, 0)
+
+
+@pytest.mark.parametrize(
+    ("before", "name", "after", "is_part"),
+    [
+        ("We passed the No ", "Child Left Behind", " and more", True),
+        ("He met Senator ", "Kennedy", " there", True),
+        ("A law of the ", "Act of March", " 14, 1900, says", True),
+        ("They met ", "John", " McCain at noon", True),
+        ("When ", "Spain", " was at war", False),
+        ("The people of ", "Spain", ", however, were", False),
+    ],
+)
+def test_a_name_that_goes_on_outside_is_a_part(before, name, after, is_part) -> None:
+    assert names.is_part(before, name, after) is is_part

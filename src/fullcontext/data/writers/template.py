@@ -5,7 +5,6 @@ is quoted occurs once in the whole corpus, so no filler can answer differently. 
 words of the evidence: unlike the paper's, they are not paraphrased.
 """
 
-import calendar
 import hashlib
 import re
 from collections.abc import Callable, Iterable
@@ -16,53 +15,15 @@ import numpy as np
 
 from fullcontext.data import sentences
 from fullcontext.data.segments import paragraphs
-from fullcontext.data.writers import Asking, Reply
+from fullcontext.data.writers import Asking, Reply, names
 from fullcontext.data.writers.quoted import Quoted
 from fullcontext.randomness import rng
 from fullcontext.records import Document, Segment
 
 GAP = "____"
-_MONTHS = frozenset(calendar.month_name[1:])
 _NUMBER = re.compile(r"(?<![\w$.,-])\$?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?![\w'’-]|[.,]\d)")
-_NAME = re.compile(
-    r"[A-Z](?<=[a-z,;] [A-Z])[a-z]{2,}(?: (?:of |and )?[A-Z][a-z]{2,})*(?=[ ,;.])(?!\. [a-z])"
-)
 _DIGIT = re.compile(r"\d")
 _UNIT = re.compile(r" (?:hundred|thousand|million|billion|trillion|per ?cent)\b")
-_COMMON = frozenset(
-    [
-        "Congress",
-        "Government",
-        "Governments",
-        "State",
-        "States",
-        "United",
-        "President",
-        "House",
-        "Senate",
-        "Executive",
-        "Union",
-        "Department",
-        "Secretary",
-        "Republic",
-        "Nation",
-        "Nations",
-        "Constitution",
-        "Administration",
-        "Treasury",
-        "American",
-        "Americans",
-        "America",
-        "Federal",
-        "Act",
-        "General",
-        "Army",
-        "Navy",
-        "God",
-        "Government's",
-        "Executive's",
-    ]
-)
 _OPENING = 9
 """Words quoted of a sentence whose rest is asked for."""
 
@@ -80,7 +41,7 @@ class Detail:
 class Template:
     """See the module."""
 
-    version = "template-3"
+    version = "template-4"
     concurrency = 1
 
     def __init__(self) -> None:
@@ -175,7 +136,8 @@ class Template:
             question, answer = _compare(*pair)
         else:
             one, two = (d[int(draw.integers(len(d)))] for d in (details[a], details[b]))
-            if one.answer.lower() in two.gapped.lower() or two.answer.lower() in one.gapped.lower():
+            first, second = one.answer.lower(), two.answer.lower()
+            if first == second or first in two.gapped.lower() or second in one.gapped.lower():
                 return None
             question = (
                 f'Two statements have a gap each. A: "{one.gapped}" B: "{two.gapped}"'
@@ -222,14 +184,16 @@ def _sentences(segment: Segment) -> list[str]:
 def _details_of(sentence: str) -> list[Detail]:
     found = []
     numbers = _NUMBER.finditer(sentence) if _DIGIT.search(sentence) else ()
-    for match in (*numbers, *_NAME.finditer(sentence)):
+    for match in (*numbers, *names.NAME.finditer(sentence)):
         answer = match.group()
         is_name = answer[0].isupper()
-        if sentence.count(answer) > 1 or (is_name and _is_common(answer)):
+        if sentence.count(answer) > 1 or (is_name and names.is_common(answer)):
             continue
         if match.start() == 0 or (not is_name and len(answer.strip("$,.")) < 2):
             continue
         rest = sentence[match.end() :]
+        if is_name and names.is_part(sentence[: match.start()], answer, rest):
+            continue
         plain = not is_name and not _UNIT.match(rest)
         value = float(answer.strip("$").replace(",", "")) if plain else None
         found.append(Detail(answer, sentence[: match.start()] + GAP + rest, value))
@@ -270,11 +234,6 @@ def _is_year(detail: Detail) -> bool:
 
 def _is_money(detail: Detail) -> bool:
     return detail.answer.startswith("$")
-
-
-def _is_common(name: str) -> bool:
-    """Whether a name could be guessed from the sentence alone."""
-    return name in _MONTHS or _COMMON.issuperset(name.split())
 
 
 def _compare(a: Detail, b: Detail) -> tuple[str, str]:
