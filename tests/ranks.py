@@ -4,6 +4,8 @@ import multiprocessing
 import os
 import socket
 from collections.abc import Callable
+from contextlib import suppress
+from multiprocessing.connection import wait
 from typing import Any
 
 _CONTEXT = multiprocessing.get_context("forkserver")
@@ -37,18 +39,24 @@ def each(size: int, work: Callable[..., Any], *given: Any, timeout_s: float = 60
         there.close()
         ends.append(here)
         processes.append(ranked)
-    answers = [_answer(end, timeout_s + 2) for end in ends]
+    answers = _answers(ends, timeout_s)
     for process in processes:
         process.join(1)
         process.kill()
     return answers
 
 
-def _answer(end: Any, timeout_s: float) -> Any:
-    try:
-        return end.recv() if end.poll(timeout_s) else None
-    except EOFError:
-        return None
+def _answers(ends: list[Any], timeout_s: float) -> list[Any]:
+    """The first may take long on a busy machine; the others come soon after it, or never."""
+    answers: list[Any] = [None] * len(ends)
+    left, patience = list(ends), timeout_s + 60
+    while left and (ready := wait(left, patience)):
+        patience = timeout_s + 5
+        for end in ready:
+            left.remove(end)
+            with suppress(EOFError):
+                answers[ends.index(end)] = end.recv()
+    return answers
 
 
 def free_port() -> int:

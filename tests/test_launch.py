@@ -50,15 +50,15 @@ def lose(world: launch.World, how: str) -> float:
     try:
         launch.barrier()
     finally:
-        assert time.monotonic() - start < 4
+        assert time.monotonic() - start < 8
     return 0.0
 
 
 @pytest.mark.parametrize(
     ("how", "said"),
     [
-        ("SIGKILL", r"rank 2 has given no sign of life for \d s; rank"),
-        ("SIGSTOP", r"rank 2 has given no sign of life for \d s; rank"),
+        ("SIGKILL", r"rank 2 has given no sign of life for \d+ s; rank"),
+        ("SIGSTOP", r"rank 2 has given no sign of life for \d+ s; rank"),
         ("error", r"rank 2 failed \(the data of rank 2 are damaged\); rank"),
     ],
 )

@@ -32,7 +32,7 @@ def counted(net, examples: list[Example]) -> tuple[int, int]:
     return by_operator["aten.mm"] + by_operator.get("aten.addmm", 0), by_operator["aten.bmm"]
 
 
-@pytest.mark.parametrize("name", list(CONFIGS))
+@pytest.mark.parametrize("name", ["mistral", "llama", "qwen2", "qwen3", "gemma"])
 def test_a_step_costs_what_torch_counts(name: str) -> None:
     net = AutoModelForCausalLM.from_config(CONFIGS[name](), attn_implementation=attention.NAME)
     price = flops.price(net)
