@@ -174,8 +174,7 @@ class Endpoint:
         try:
             # The whole request is limited: a server that trickles is never idle for long.
             async with asyncio.timeout(self._config.timeout_s):
-                # Not chat.completions.create: it walks through the body by its type hints, which
-                # takes as long as all else that the client does.
+                # Not chat.completions.create: it walks through the body by its type hints first.
                 content: bytes = await self._client.post(
                     "/chat/completions", body=dialect.body(self.name, request), cast_to=bytes
                 )
