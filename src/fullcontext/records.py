@@ -188,3 +188,13 @@ class Answer:
     """Log-probability of the answer's first token: a diagnostic, not an accuracy."""
     mean_logp: float
     """Mean log-probability of the gold answer's tokens: a diagnostic, not an accuracy."""
+    length: int = 0
+    """Tokens that were asked for; `context_tokens` and the longest answer stay within. With the set
+    and the position it identifies a question: two runs are paired by the three."""
+    window: int = 0
+    """Positions the model was made for; 0 where that is not known."""
+    strict: float | None = None
+    """The metric that no verbose or doubly right answer can please (probe/score.py), 0-1."""
+    distance: float | None = None
+    """Relative distance of the two asked items, 0-1; None where one item is asked for. `depth` is
+    then the place half-way between them."""
