@@ -26,6 +26,15 @@ from fullcontext.config.data import (
     QuestionPosition,
     StageConfig,
 )
+from fullcontext.config.probing import (
+    TASKS,
+    AnswererConfig,
+    LocalAnswerer,
+    OpenAIAnswerer,
+    ProbeConfig,
+    ProbeSource,
+    ReplayConfig,
+)
 from fullcontext.config.sharding import (
     Accumulate,
     AttentionConfig,
@@ -53,7 +62,6 @@ from fullcontext.config.training import (
     TrackingMode,
 )
 from fullcontext.config.verbs import (
-    ProbeConfig,
     ProbeRunConfig,
     ReportConfig,
     SynthesizeConfig,
@@ -80,8 +88,10 @@ from fullcontext.config.writing import (
 
 __all__ = [
     "KINDS",
+    "TASKS",
     "Accumulate",
     "AnswerStyle",
+    "AnswererConfig",
     "ArchitectureConfig",
     "AttentionConfig",
     "Chat",
@@ -105,6 +115,7 @@ __all__ = [
     "JudgeConfig",
     "KeyValueConfig",
     "LengthLaw",
+    "LocalAnswerer",
     "LocalConfig",
     "LocalJudge",
     "LocalWriter",
@@ -112,6 +123,7 @@ __all__ = [
     "NoJudge",
     "Normalise",
     "ObjectiveConfig",
+    "OpenAIAnswerer",
     "OpenAIJudge",
     "OpenAIWriter",
     "OptimizerConfig",
@@ -120,8 +132,10 @@ __all__ = [
     "Precision",
     "ProbeConfig",
     "ProbeRunConfig",
+    "ProbeSource",
     "ProfileConfig",
     "QuestionPosition",
+    "ReplayConfig",
     "ReportConfig",
     "Sampling",
     "ScheduleConfig",

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from fullcontext.config.verbs import TASKS
+from fullcontext.config import TASKS
 from fullcontext.report import statistics
 from fullcontext.report.runs import Probed, Run
 

@@ -159,7 +159,7 @@ class _Run:
         seen = self.tracker is not None and self.tracker.seen(step, "probe/")
         if launch.sum_floats([float(seen)])[0]:
             return
-        from fullcontext.probe.run import scalars, write_answers
+        from fullcontext.probe.asking import scalars, write_answers
 
         answers = self._answers()
         if self.world.is_main:
@@ -168,19 +168,23 @@ class _Run:
 
     def _answers(self) -> dict[str, list[Answer]]:
         """All ranks' answers on every rank: each holds the whole model and asks its contexts."""
-        from fullcontext.probe.run import ask
+        from fullcontext.probe import contexts, score
+        from fullcontext.probe.asking import ask
 
         settings, rank, size = self.config.probe, self.world.rank, self.world.size
         answers: dict[str, list[Answer]] = {}
+        early = self.loop.progress.step < self.config.steps
+        asked = contexts.within(self.asked, settings.budget_tokens if early else None)
         with sharding.gathered(self.loop.model) as model:
-            for task, sets in self.asked.items():
+            for task, sets in asked.items():
                 own = ask(
                     model, sets[rank::size], self.prompt, settings.max_new_tokens,
                     self.config.precision,
                 )  # fmt: skip
                 given = launch.gather([asdict(answer) for answer in own])
                 together = [Answer(**record) for part in given for record in part]
-                answers[task] = sorted(together, key=lambda answer: (answer.set, answer.position))
+                together.sort(key=lambda answer: (answer.length, answer.set, answer.position))
+                answers[task] = score.with_strict(together)
         return answers
 
     def _totals(self) -> dict[str, float]:
