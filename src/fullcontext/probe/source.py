@@ -7,13 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from fullcontext.compose import ConfigError, RunInfo, plain, read_yaml
-from fullcontext.config import ProbeRunConfig, TrainConfig
+from fullcontext.config import OpenAIAnswerer, ProbeRunConfig, TrainConfig
 
 _OF_THE_RUN = ("model", "data", "positions")
 """What a run decides itself; overriding it beside `run` would be ignored, so it is refused."""
 
-_FREE = ("threads", "name")
+_FREE = ("threads", "name", "export")
 """Settings that do not change an answer: a folder may be continued with others."""
+
+_ANSWERS_DEPEND = ("name", "model", "temperature", "top_p")
+"""Settings of an endpoint that do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +39,14 @@ def find(config: ProbeRunConfig, info: RunInfo) -> Found:
     if config.run is None:
         if config.step is not None:
             raise ConfigError(f"step={config.step} needs a run; add run=FOLDER or remove step")
-        return Found(replace(config, name=config.name or config.model.name), None, None, 0)
+        answerer = config.answerer
+        asked = answerer.model if isinstance(answerer, OpenAIAnswerer) else config.model.name
+        return Found(replace(config, name=config.name or asked), None, None, 0)
+    if isinstance(config.answerer, OpenAIAnswerer):
+        raise ConfigError(
+            f"run={config.run!r} beside answerer=openai: an endpoint answers with its own model;"
+            " remove one of them (model= says whose tokenizer counts)"
+        )
     folder = Path(config.run)
     status = _status(folder)
     if not (folder / "config.yaml").is_file() or status.get("verb") == "probe":
@@ -99,6 +109,9 @@ def refuse_other_settings(config: ProbeRunConfig, folder: Path) -> None:
 
 def _settings(config: ProbeRunConfig) -> dict[str, Any]:
     settings = {key: value for key, value in plain(config).items() if key not in _FREE}
+    settings["answerer"] = {
+        key: value for key, value in settings["answerer"].items() if key in _ANSWERS_DEPEND
+    }
     settings["probe"] = {
         key: value for key, value in settings["probe"].items() if key not in ("tasks", "bins")
     }
