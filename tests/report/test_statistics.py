@@ -144,7 +144,7 @@ def test_permutation_stays_within_the_set():
     score, depth, set_id = stacked(np.ones(10), 2)
     score[set_id == 1] = 0  # sets differ, positions do not
     found = statistics.flat_gap(score, depth, set_id, 5, 100, rng())
-    assert found == (0.0, 0.0, 0.0, 1.0)
+    assert found == (0.0, 0.0, 0.0, 1.0, 1.0, 1.0, 1.0)
 
 
 def test_interval_of_litm_covers_the_truth():

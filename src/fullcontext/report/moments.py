@@ -123,3 +123,11 @@ def ratio(total: Floats, items: Floats) -> Floats:
     """total / items, nan where nothing (or a line through one depth) is divided by."""
     empty = np.abs(items) < 1e-9
     return np.where(empty, np.nan, total / np.where(empty, 1.0, items))
+
+
+def check(score: Floats, depth: Floats, set_id: Counts) -> None:
+    """Raises ValueError for no answers and for arrays of different lengths."""
+    if not len(score) == len(depth) == len(set_id):
+        raise ValueError(f"{len(score)} scores, {len(depth)} depths and {len(set_id)} sets differ")
+    if len(score) == 0:
+        raise ValueError("there are no answers to summarise")
