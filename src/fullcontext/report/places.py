@@ -92,5 +92,5 @@ def _freedom(sums: Floats) -> Floats:
     # Each score counts its distance from the level of its group; less what levels and line take.
     own = (xx - 2 * level * x + level**2 * items).sum(axis=1)
     away = (x - level * items) / np.sqrt(np.maximum(whole, 1))
-    taken = np.outer(own, own) / max(float(square), 1e-30)
-    return intervals.satterthwaite(np.diag(own) - away @ away.T - taken)
+    line = own / np.sqrt(max(float(square), 1e-30))
+    return intervals.satterthwaite(own, np.concatenate([away, line[:, None]], axis=1))

@@ -1,10 +1,11 @@
-"""Statistics of position curves: numpy only, pure, randomness passed in.
+"""Statistics of position curves: pure, randomness passed in.
 
 Linear contrasts of the curve (average, litm, primacy, recency, slope) have intervals that hold
 from 4 contexts on (report/intervals.py; benchmarks/coverage.py). The raw gap (best minus worst
 bin) has none: a flat curve of 50 items a bin shows a gap near 0.2, and a bootstrap interval of it
-covers the truth 0-27 % of the time. So the gap comes with the gap of a flat curve instead, and
-with one that is chosen and measured on different answers (report/crossfit.py).
+covers the truth 0-27 % of the time. So the gap comes with that of a flat curve instead
+(report/permutation.py), and with one that is chosen and measured on different answers
+(report/crossfit.py).
 """
 
 from dataclasses import dataclass
