@@ -91,29 +91,25 @@ def _outcome(  # noqa: PLR0913, PLR0917 - what identifies an outcome and how it 
         task=probed.task,
         step=probed.step,
         before=len(ends) == 2 and not last,
-        score=statistics.estimate(*arrays, bins, resamples, rng()),
+        score=statistics.estimate(*arrays, bins),
         flat=statistics.flat_gap(*arrays, bins, resamples, rng()),
         worst=statistics.summary(*arrays, bins)["worst"],
-        logp=_diagnostic(probed, bins, resamples, rng()),
-        change=_change(ends[0], probed, bins, resamples, rng()) if last else {},
+        logp=_diagnostic(probed, bins),
+        change=_change(ends[0], probed, bins) if last else {},
         context_tokens=int(probed.context_tokens.max()),
     )
 
 
-def _diagnostic(
-    probed: Probed, bins: int, resamples: int, rng: np.random.Generator
-) -> statistics.Estimate | None:
+def _diagnostic(probed: Probed, bins: int) -> statistics.Estimate | None:
     known = np.isfinite(probed.mean_logp)
     if not known.any():
         return None
     return statistics.estimate(
-        probed.mean_logp[known], probed.depth[known], probed.set_id[known], bins, resamples, rng
+        probed.mean_logp[known], probed.depth[known], probed.set_id[known], bins
     )
 
 
-def _change(
-    first: Probed, last: Probed, bins: int, resamples: int, rng: np.random.Generator
-) -> dict[str, statistics.Interval]:
+def _change(first: Probed, last: Probed, bins: int) -> dict[str, statistics.Interval]:
     """Contrasts are linear, so those of the item-wise differences are the differences of both."""
     at = {key: row for row, key in enumerate(_items(first))}
     rows = [(at[key], row) for row, key in enumerate(_items(last)) if key in at]
@@ -125,8 +121,6 @@ def _change(
         last.depth[after],
         last.set_id[after],
         bins,
-        resamples,
-        rng,
     ).contrasts
 
 
