@@ -23,6 +23,7 @@ VERBS = {
     "synthesize": schema.SynthesizeConfig,
     "train": schema.TrainConfig,
     "probe": schema.ProbeRunConfig,
+    "evaluate": schema.EvaluateConfig,
     "report": schema.ReportConfig,
 }
 

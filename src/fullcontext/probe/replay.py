@@ -41,43 +41,40 @@ def read(config: ReplayConfig) -> list[Answer]:
 
 
 def summary(
-    answers: Sequence[Answer], bin_items: int, resamples: int = 2000, seed: int = 0
+    answers: Sequence[Answer], bin_items: int, resamples: int = 1000, seed: int = 0
 ) -> dict[str, Any]:
-    """`film` as the release has it; `strict` over all items; `litm` of the film score. All 0-1."""
-    from fullcontext.report import statistics
+    """`film` as the release has it; `strict` over all items; `litm` of the film score. All 0-1.
+
+    `flat_gap` is the gap that answers without any position effect show, `cross_fit_gap` the gap
+    with best and worst bin chosen on other answers than measured.
+    """
+    from fullcontext.report import crossfit, statistics
 
     depth = np.array([answer.depth for answer in answers])
     sets = np.array([answer.set for answer in answers])
-    known = {
-        "film": np.array([answer.score for answer in answers]),
-        "strict": np.array([answer.strict for answer in answers], dtype=np.float64),
-    }
-    bins = max(1, max(answer.position for answer in answers) + 1) // bin_items
-    released_figures = film.figures(answers, bin_items)
-    estimates = {
-        name: statistics.estimate(
-            values, depth, sets, bins, resamples, np.random.default_rng(seed)
-        ).contrasts
-        for name, values in known.items()
-    }
-    flat = statistics.flat_gap(
-        known["film"], depth, sets, bins, resamples, np.random.default_rng(seed)
-    )
-    litm = estimates["film"]["litm"]
+    said = np.array([answer.score for answer in answers])
+    strict = np.array([answer.strict for answer in answers], dtype=np.float64)
+    bins = max(1, (max(answer.position for answer in answers) + 1) // bin_items)
+    figures = film.figures(answers, bin_items)
+    own = statistics.estimate(strict, depth, sets, bins).contrasts
+    litm = statistics.estimate(said, depth, sets, bins).contrasts["litm"]
+    flat = statistics.flat_gap(said, depth, sets, bins, resamples, np.random.default_rng(seed))
+    fitted = crossfit.cross_fit(said, depth, sets, bins, resamples, np.random.default_rng(seed))
     return {
-        "film": {"avg": released_figures.avg, "gap": released_figures.gap},
+        "film": {"avg": figures.avg, "gap": figures.gap},
         "strict": {
-            "avg": estimates["strict"]["avg"].value,
-            "gap": statistics.gap(known["strict"], depth, bins),
-            "litm": _known(estimates["strict"]["litm"].value),
+            "avg": own["avg"].value,
+            "gap": statistics.gap(strict, depth, bins),
+            "litm": _known(own["litm"].value),
         },
         "litm": {
             "value": _known(litm.value),
             "low": _known(litm.low),
             "high": _known(litm.high),
-            "flat_gap": flat.expected,
-            "p": flat.p_value,
         },
+        "position_effect_p": flat.p_value,
+        "flat_gap": flat.expected,
+        "cross_fit_gap": _known(fitted.gap),
         "items": len(answers),
         "sets": len(set(sets.tolist())),
     }
