@@ -2,8 +2,8 @@
 
 Two shuffles within each set. Items, which is right where questions of a context are independent
 but for how hard the context is as a whole; and whole bins, which stays right where a context is
-hard in one place (its questions there agree): then shuffled items call 5 to 76 of 100 flat models
-bent, shuffled bins 3 to 7 (benchmarks/coverage.py).
+hard in one place (its questions there agree): then shuffled items call up to 69 of 100 flat models
+bent, shuffled bins 3 to 5 (benchmarks/coverage.py).
 """
 
 from typing import NamedTuple
