@@ -13,7 +13,9 @@ import base64
 import gzip
 import json
 import re
+import sys
 import threading
+import time
 import urllib.parse
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -94,6 +96,8 @@ class Server:
         self.views: list[dict[str, Any]] = []
         self.unknown: list[str] = []
         self.port = 0
+        self.hangs = threading.Event()
+        """Set, requests get no reply until it is cleared."""
         self._lock = threading.RLock()
 
     @property
@@ -142,7 +146,7 @@ class Server:
                 return {"errors": [{"message": f"unknown operation {operation}"}], "data": None}
             return {"data": handler(query.get("variables") or {}, f"http://{host}/storage")}
 
-    def _UpsertBucket(self, given: dict[str, Any], _: str) -> Any:  # noqa: N802
+    def _UpsertBucket(self, given: dict[str, Any], _: str) -> Any:
         name = given.get("name") or base64.b64decode(given["id"]).decode().split(":")[1]
         new = name not in self.runs
         run = self.runs.setdefault(name, Run(given.get("project") or "uncategorized", name))
@@ -150,23 +154,23 @@ class Server:
         run.upsert |= {key: value for key, value in given.items() if value is not None}
         return {"upsertBucket": {"bucket": run.node(), "inserted": new}}
 
-    def _RunResumeStatus(self, given: dict[str, Any], _: str) -> Any:  # noqa: N802
+    def _RunResumeStatus(self, given: dict[str, Any], _: str) -> Any:
         run = self.runs.get(given["name"])
         entity = {"id": "E", "name": ENTITY}
         bucket = run.node() if run else None
         return {"model": {"id": "P", "name": given["project"], "entity": entity, "bucket": bucket}}
 
-    def _CreateRunFiles(self, given: dict[str, Any], storage: str) -> Any:  # noqa: N802
+    def _CreateRunFiles(self, given: dict[str, Any], storage: str) -> Any:
         files = [
             {"name": name, "uploadUrl": f"{storage}/files/{given['run']}/{_quoted(name)}"}
             for name in given["files"]
         ]
         return {"createRunFiles": {"runID": given["run"], "uploadHeaders": [], "files": files}}
 
-    def _ServerFeaturesQuery(self, given: dict[str, Any], _: str) -> Any:  # noqa: N802
+    def _ServerFeaturesQuery(self, given: dict[str, Any], _: str) -> Any:
         return {"serverInfo": {"features": []}}
 
-    def _Viewer(self, given: dict[str, Any], _: str) -> Any:  # noqa: N802
+    def _Viewer(self, given: dict[str, Any], _: str) -> Any:
         viewer = {
             "id": "u", "entity": ENTITY, "username": ENTITY, "name": ENTITY, "email": "lab@local",
             "flags": "{}", "admin": False, "deletedAt": None, "apiKeys": {"edges": []},
@@ -176,7 +180,13 @@ class Server:
 
     _GetViewer = _DefaultEntity = _Viewer
 
-    def _CreateArtifact(self, given: dict[str, Any], _: str) -> Any:  # noqa: N802
+    def _OrganizationCoreWeaveOrganizationID(self, given: dict[str, Any], _: str) -> Any:
+        return {"organization": None}
+
+    def _ArtifactType(self, given: dict[str, Any], _: str) -> Any:
+        return {"project": None}
+
+    def _CreateArtifact(self, given: dict[str, Any], _: str) -> Any:
         told = given["input"]
         made = {
             "id": f"A{len(self.artifacts)}", "name": told["artifactCollectionName"],
@@ -187,13 +197,13 @@ class Server:
         artifact = {"id": made["id"], "state": "PENDING", "artifactSequence": sequence}
         return {"createArtifact": {"artifact": artifact}}
 
-    def _CreateArtifactManifest(self, given: dict[str, Any], storage: str) -> Any:  # noqa: N802
+    def _CreateArtifactManifest(self, given: dict[str, Any], storage: str) -> Any:
         return {"createArtifactManifest": _manifest(given["artifactID"], storage)}
 
-    def _UpdateArtifactManifest(self, given: dict[str, Any], storage: str) -> Any:  # noqa: N802
+    def _UpdateArtifactManifest(self, given: dict[str, Any], storage: str) -> Any:
         return {"updateArtifactManifest": _manifest(given["artifactManifestID"][1:], storage)}
 
-    def _CreateArtifactFiles(self, given: dict[str, Any], storage: str) -> Any:  # noqa: N802
+    def _CreateArtifactFiles(self, given: dict[str, Any], storage: str) -> Any:
         edges = []
         for file in given["input"]["artifactFiles"]:
             place = f"artifacts/{file['artifactID']}/{file['name']}"
@@ -205,13 +215,13 @@ class Server:
             edges.append({"node": node})
         return {"createArtifactFiles": {"files": {"edges": edges}}}
 
-    def _CommitArtifact(self, given: dict[str, Any], _: str) -> Any:  # noqa: N802
+    def _CommitArtifact(self, given: dict[str, Any], _: str) -> Any:
         made = self.artifacts[given["artifactID"]]
         made["state"] = "COMMITTED"
         artifact = {"id": made["id"], "digest": made["input"]["digest"]}
         return {"commitArtifact": {"artifact": artifact}}
 
-    def _GetProjects(self, given: dict[str, Any], _: str) -> Any:  # noqa: N802
+    def _GetProjects(self, given: dict[str, Any], _: str) -> Any:
         page = {"endCursor": None, "hasNextPage": False, "__typename": "PageInfo"}
         nodes = [
             {"__typename": "Project", "id": "P", "internalId": "1", "name": name,
@@ -222,10 +232,10 @@ class Server:
         edges = [{"cursor": "c", "node": node} for node in nodes]
         return {"models": {"pageInfo": page, "edges": edges}}
 
-    def _ProjectInternalId(self, given: dict[str, Any], _: str) -> Any:  # noqa: N802
+    def _ProjectInternalId(self, given: dict[str, Any], _: str) -> Any:
         return {"project": {"id": "UHJvamVjdDp2MTox", "internalId": "UHJvamVjdEludGVybmFsSWQ6MQ=="}}
 
-    def _UpsertView2(self, given: dict[str, Any], _: str) -> Any:  # noqa: N802
+    def _UpsertView2(self, given: dict[str, Any], _: str) -> Any:
         self.views.append({**given, "spec": json.loads(given["spec"])})
         project = {"id": "P", "name": given.get("projectName"), "entityName": ENTITY}
         view = {
@@ -258,9 +268,14 @@ class _Handler(BaseHTTPRequestHandler):
         """Says nothing."""
 
     def do_POST(self) -> None:
+        while self.state.hangs.is_set():
+            time.sleep(0.05)
         body = json.loads(self._body() or b"{}")
         stream = _STREAM.match(self.path)
-        if stream:
+        if "query" not in body and not stream:
+            self.state.unknown.append(f"{self.path} {str(body)[:300]}")
+            self._send({}, 404)
+        elif stream:
             self._send(self.state.stream(urllib.parse.unquote(stream.group(3)), body))
         else:
             reply = self.state.answer(body, self.headers["host"])
@@ -291,12 +306,23 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
 
+class _Http(ThreadingHTTPServer):
+    def handle_error(self, *_: Any) -> None:
+        """A client may go at any moment; anything else is a fault of this file."""
+        error = sys.exc_info()[1]
+        if not isinstance(error, ConnectionError):
+            self.RequestHandlerClass.state.unknown.append(repr(error))  # type: ignore[attr-defined]
+
+
 @contextmanager
-def backend(folder: Path) -> Iterator[Server]:
-    """A server on a free port of this machine, gone at the end of the block."""
-    state = Server(folder)
+def backend(folder: Path, state: Server | None = None) -> Iterator[Server]:
+    """A server on a free port of this machine, gone at the end of the block.
+
+    With `state` it is one that was gone, and has come back with what it had.
+    """
+    state = state or Server(folder)
     handler = type("Handler", (_Handler,), {"state": state})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as http:
+    with _Http(("127.0.0.1", 0), handler) as http:
         http.daemon_threads = True
         state.port = http.server_address[1]
         thread = threading.Thread(target=http.serve_forever, args=(0.05,), daemon=True)
@@ -304,5 +330,6 @@ def backend(folder: Path) -> Iterator[Server]:
         try:
             yield state
         finally:
+            state.hangs.clear()
             http.shutdown()
             thread.join()

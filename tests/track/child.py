@@ -1,8 +1,9 @@
 """A run in a process of its own: python child.py FOLDER SCRIPT, SCRIPT being JSON steps.
 
-    {"words": [...], "from": 0, "to": 5, "probe": true, "sleep": 0, "finish": true}
+    {"words": [...], "from": 0, "to": 5, "probe": true, "wait": true, "more": 7}
 
-It prints seconds of the finish as its last line.
+With `wait` it stops after `logged` until a line comes in; then it logs on to `more`. It prints how
+many seconds the start, the logging after the wait and the finish took.
 """
 
 import json
@@ -47,7 +48,6 @@ def main(folder: Path, script: dict) -> None:
     print(f"began {time.monotonic() - began:.2f}", flush=True)
     for step in range(start + 1, script.get("to", 5) + 1):
         tracker.log(step, {"loss": 1 / step, "tokens": 100 * step})
-        time.sleep(script.get("sleep", 0))
     if script.get("probe"):
         tracker.log(script["to"], {"probe/database/avg": 0.5})
         tracker.curves(script["to"], {"database": answers()}, 5)
@@ -55,6 +55,10 @@ def main(folder: Path, script: dict) -> None:
     print("logged", flush=True)
     if script.get("wait"):
         sys.stdin.readline()
+    began = time.monotonic()
+    for step in range(script.get("to", 5) + 1, script.get("more", 0) + 1):
+        tracker.log(step, {"loss": 1 / step, "tokens": 100 * step})
+    print(f"logged more {time.monotonic() - began:.2f}", flush=True)
     began = time.monotonic()
     tracker.finish()
     print(f"finished {time.monotonic() - began:.2f}", flush=True)

@@ -1,6 +1,7 @@
 """A sink on a thread of its own: whatever it does, the run waits no longer than was said."""
 
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,7 +37,8 @@ class Attachment:
 
 
 class Sink(Protocol):
-    """One tracker. Everything is called on one and the same thread, and may raise anything."""
+    """One tracker; everything may raise anything. `attach` and `curves` come on a thread of their
+    own, beside the others."""
 
     title: str
     start_timeout_s: float
@@ -68,51 +70,66 @@ class Sink(Protocol):
 
 
 class Mirror:
-    """Posts to a sink in order and never waits for it, but to start and to finish."""
+    """Posts to a sink in order and never waits for it, but to start and to finish.
+
+    Scalars have a thread of their own: files and tables, for which W&B asks its server things,
+    cannot hold them up.
+    """
 
     def __init__(self, sink: Sink) -> None:
         self.sink = sink
         self._on = True
-        self._work: SimpleQueue[tuple[Callable[[], str | None], Event]] = SimpleQueue()
-        Thread(target=self._serve, name=f"mirror-{sink.title}", daemon=True).start()
-        self._wait(sink.start, sink.start_timeout_s, "start")
+        self._scalars = _Lane(f"{sink.title}-scalars")
+        self._files = _Lane(f"{sink.title}-files")
+        self._wait(self._guarded(sink.start), sink.start_timeout_s, "start")
 
-    def post(self, action: Callable[[Sink], None]) -> None:
-        """Has the sink do something, soon."""
+    def log(self, step: int, values: dict[str, Any]) -> None:
+        """Scalars of a step, soon; a sink that fails retreats."""
         if self._on:
-            self._work.put((lambda: action(self.sink), Event()))
+            self._scalars.post(self._guarded(lambda: self.sink.log(step, values)))
+
+    def keep(self, what: str, action: Callable[[Sink], None]) -> None:
+        """Files and tables, in their time; a sink that does not take them goes on without."""
+
+        def kept() -> None:
+            try:
+                if self._on:
+                    action(self.sink)
+            except BaseException as error:
+                log.warning("%s did not take %s (%s)", self.sink.title, what, reason(error))
+
+        self._files.post(kept)
 
     def finish(self, failed: bool) -> None:
         """Ends within the sink's `finish_timeout_s`, whatever happens to the records there."""
-        self._wait(lambda: self.sink.finish(failed), self.sink.finish_timeout_s, "finish")
+        began = time.monotonic()
+        if self._on:
+            self._files.drained(self.sink.finish_timeout_s / 2)
+            left = self.sink.finish_timeout_s - (time.monotonic() - began)
+            self._wait(self._guarded(lambda: self.sink.finish(failed)), left, "finish")
         self._on = False
 
-    def _wait(self, action: Callable[[], str | None], seconds: float, what: str) -> None:
-        if not self._on:
-            return
-        done = Event()
-        self._work.put((action, done))
-        if not done.wait(seconds):
+    def _wait(self, action: Callable[[], None], seconds: float, what: str) -> None:
+        if not self._scalars.post(action).wait(seconds):
             self._on = False
-            self._say(f"did not {what} within {seconds:g} s")
+            self._say(f"did not {what} in time")
             self.sink.abandon()
 
-    def _serve(self) -> None:
-        while True:
-            action, done = self._work.get()
-            try:
-                if self._on:
-                    self._do(action)
-            finally:
-                done.set()
+    def _guarded(self, action: Callable[[], str | None]) -> Callable[[], None]:
+        """Says what the action returns; if it fails, has the sink retreat and tries again."""
 
-    def _do(self, action: Callable[[], str | None]) -> None:
-        try:
-            word = action()
-            if word and self._on:
-                log.info("%s", word)
-        except BaseException as error:  # whatever a tracker does, the run goes on
-            self._retreat(error, action)
+        def tried() -> None:
+            if not self._on:
+                return
+            try:
+                word = action()
+            except BaseException as error:  # whatever a tracker does, the run goes on
+                self._retreat(error, action)
+            else:
+                if word and self._on:
+                    log.info("%s", word)
+
+        return tried
 
     def _retreat(self, error: BaseException, action: Callable[[], str | None]) -> None:
         try:
@@ -131,6 +148,30 @@ class Mirror:
             "%s %s; the run goes on without it and the run folder has every record: %s",
             self.sink.title, what, self.sink.remedy(),
         )  # fmt: skip
+
+
+class _Lane:
+    """Does one thing after another on a thread that no exit waits for."""
+
+    def __init__(self, name: str) -> None:
+        self._work: SimpleQueue[tuple[Callable[[], None], Event]] = SimpleQueue()
+        Thread(target=self._serve, name=name, daemon=True).start()
+
+    def post(self, action: Callable[[], None]) -> Event:
+        """Is set when the action is over; actions raise nothing."""
+        done = Event()
+        self._work.put((action, done))
+        return done
+
+    def drained(self, seconds: float) -> bool:
+        """Waits so long for all that was posted; whether it is over."""
+        return self.post(lambda: None).wait(seconds)
+
+    def _serve(self) -> None:
+        while True:
+            action, done = self._work.get()
+            action()
+            done.set()
 
 
 def reason(error: BaseException) -> str:

@@ -30,6 +30,8 @@ class TrackioSink:
             if error.name != "trackio":
                 raise
             raise ModuleNotFoundError(f"it is not installed; {INSTALL}") from error
+        if not hasattr(trackio, "Artifact"):
+            raise ImportError(f"{trackio.__version__} is too old; {INSTALL}")
         project = self.settings.project
         with redirect_stdout(io.StringIO()):
             self._run = trackio.init(

@@ -85,12 +85,12 @@ class WandbSink:
         try:
             self._run.finish(exit_code=int(failed))
         except TimeoutError:
+            self.abandon()
             return (
                 f"W&B did not take everything within {self.settings.finish_timeout_s} s;"
                 f" upload the rest: {self.remedy()}"
             )
-        finally:
-            self._forget()
+        self._forget()
         return None
 
     def abandon(self) -> None:
@@ -98,20 +98,25 @@ class WandbSink:
         with suppress(Exception):
             self._service._cleanup()
             self._service._torn_down = True
+            self._service._finalizer._queue.put(None)
             self._service._proc._process.kill()
 
     def remedy(self) -> str:
-        parts = shlex.quote(str(self.folder / "wandb"))
+        place = self.folder / "wandb"
         if self._run is None:
             return f"python -m fullcontext.track {shlex.quote(str(self.folder))}"
-        return f"wandb sync {parts}/*run-*-{self.who.id}"
+        online = " --no-skip-online" if list(place.glob(f"run-*-{self.who.id}")) else ""
+        return f"wandb sync{online} {shlex.quote(str(place))}/*run-*-{self.who.id}"
 
     def open(self, mode: str) -> None:
         """Begins or continues the run in a mode of W&B; raises what W&B raises."""
+        # wandb reports on itself to the server, and at exit waits up to 30 s to have it delivered
+        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
         import wandb
 
         who = self.who
         self._run = None
+        wandb.setup(settings=wandb.Settings(silent=True))  # else it talks while it logs in
         run = wandb.init(
             mode=mode,  # type: ignore[arg-type]
             id=who.id,
@@ -127,7 +132,7 @@ class WandbSink:
             config=self.tree,
             settings=wandb.Settings(
                 init_timeout=self.settings.init_timeout_s,
-                finish_timeout=max(1.0, 0.8 * self.settings.finish_timeout_s),
+                finish_timeout=0.4 * self.settings.finish_timeout_s,
                 finish_timeout_raises=True,
                 x_transaction_log_flush_interval=1,
                 silent=True,

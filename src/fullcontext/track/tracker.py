@@ -3,7 +3,6 @@
 import json
 import logging
 import math
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +60,8 @@ class Tracker:
         self._file.write(json.dumps({"step": step, **finite}, allow_nan=False) + "\n")
         self._file.flush()
         self._tokens = values.get("tokens", self._tokens)
-        self._post(lambda sink: sink.log(step, values))
+        for mirror in self._mirrors:
+            mirror.log(step, values)
 
     def curves(self, step: int, answers: dict[str, list[Answer]], bins: int) -> None:
         """Depth curves of a probe to the mirrors: a table of bins, a figure a task, and a map of
@@ -77,7 +77,8 @@ class Tracker:
             log.warning("the depth curves of step %d were not drawn (%s)", step, reason(error))
             return
         rows = depth.table(found, step, self._tokens)
-        self._post(lambda sink: sink.curves(step, rows, figures))
+        for mirror in self._mirrors:
+            mirror.keep("depth curves", lambda sink: sink.curves(step, rows, figures))
 
     def results(self) -> None:
         """What a finished run leaves: data.json, and where the export is, or the export itself."""
@@ -96,11 +97,8 @@ class Tracker:
         paths = tuple(path for file in files if (path := self.folder / file).exists())
         if paths:
             made = Attachment(name, kind, paths, by_reference)
-            self._post(lambda sink: sink.attach(made))
-
-    def _post(self, action: Callable[[Sink], None]) -> None:
-        for mirror in self._mirrors:
-            mirror.post(action)
+            for mirror in self._mirrors:
+                mirror.keep(" and ".join(files), lambda sink: sink.attach(made))
 
 
 def sinks(
