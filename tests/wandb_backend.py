@@ -77,7 +77,7 @@ class Run:
             "project": {"id": "P", "name": self.project, "entity": {"id": "E", "name": ENTITY}},
             "historyLineCount": len(rows), "eventsLineCount": 0,
             "logLineCount": len(self.streams.get("output.log", {})),
-            "summaryMetrics": summary[max(summary)] if summary else told.get("summaryMetrics"),
+            "summaryMetrics": summary[max(summary)] if summary else "{}",
             "historyTail": json.dumps([rows[max(rows)]] if rows else []), "eventsTail": "[]",
             "tags": told.get("tags") or [], "notes": told.get("notes"),
             "group": told.get("groupName"), "jobType": told.get("jobType"),

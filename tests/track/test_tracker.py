@@ -1,14 +1,16 @@
 """The run folder is the record; W&B can fail in any way."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from fullcontext.track import METRICS, Tracker, _modes
+from fullcontext.compose import ConfigError
+from fullcontext.config import TrackingMode
+from fullcontext.track import METRICS, Tracker
+from fullcontext.track.identity import flat, settings
+from fullcontext.track.on_wandb import wanted
+from fullcontext.track.tracker import sinks
 
 
 def tracker(folder: Path, config, info, step: int = 0) -> Tracker:
@@ -37,50 +39,58 @@ def test_steps_that_are_done_again_are_written_once(tmp_path, train_config, info
     assert steps == [1, 2, 3, 4] and again.id == run.id
 
 
-def test_without_a_key_it_goes_offline(monkeypatch, train_config, tmp_path) -> None:
+def test_without_a_key_it_goes_offline(monkeypatch, tmp_path) -> None:
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    monkeypatch.delenv("WANDB_MODE")
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("NETRC", str(tmp_path / "none"))
-    mode = train_config().tracking.mode
-    assert _modes(mode) == ["offline"]
+    assert wanted(TrackingMode.auto) == ("offline", "no API key")
     monkeypatch.setenv("WANDB_API_KEY", "x" * 40)
-    assert _modes(mode) == ["online", "offline"]
+    assert wanted(TrackingMode.auto) == ("online", "")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    assert wanted(TrackingMode.auto)[0] == "offline" != wanted(TrackingMode.online)[0]
 
 
-def test_a_dying_mirror_is_dropped_with_a_word(tmp_path, train_config, info, caplog) -> None:
-    class Dying:
-        def log(self, values: dict[str, float]) -> None:
-            raise RuntimeError("server gone")
+def test_a_resume_keeps_the_names_of_the_first_start(tmp_path, train_config, info) -> None:
+    config = train_config("tracking=none", "claim=it helps")
+    chosen = info(tmp_path, experiments="demo", sweeps="seeds")
+    Tracker(tmp_path, config, chosen, name="demo", verb="train").finish()
+    first = (tmp_path / "identity.json").read_text()
+    Tracker(tmp_path, config, info(tmp_path), name="baseline", verb="train").finish()
+    kept = json.loads((tmp_path / "identity.json").read_text())
+    assert first == (tmp_path / "identity.json").read_text()
+    assert (kept["name"], kept["group"], kept["notes"]) == ("demo", "seeds", "it helps")
+    assert kept["tags"] == ["experiments=demo", "sweeps=seeds"]
 
+
+def test_the_flat_copy_has_a_value_for_every_key_below_the_top() -> None:
+    tree = {"seed": 1, "data": {"limit": None, "mix": {"a": 0.5}, "range": [1, 2]}}
+    assert flat(tree) == {"data/limit": None, "data/mix/a": 0.5, "data/range": "[1, 2]"}
+
+
+def test_addresses_lose_their_passwords(tmp_path: Path) -> None:
+    tree = {"writer": {"base_url": "https://me:pw@host/v1"}}
+    found = settings(tmp_path, tree)
+    assert found["writer"]["base_url"] == found["writer/base_url"] == "https://host/v1"
+
+
+def test_mirrors_are_chosen_by_name(train_config, tmp_path, monkeypatch) -> None:
+    def titles(*words: str) -> list[str]:
+        return [s.title for s in sinks(train_config(*words).tracking, tmp_path, None, {})]
+
+    assert titles() == titles("tracking=none") == []  # WANDB_MODE=disabled in these tests
+    monkeypatch.delenv("WANDB_MODE")
+    assert titles() == titles("tracking=wandb") == ["W&B"] and titles("tracking=none") == []
+    assert titles("tracking=trackio") == ["trackio"]
+    assert titles("tracking.mirrors=[wandb,trackio]") == ["W&B", "trackio"]
+    with pytest.raises(ConfigError, match="mlflow"):
+        train_config("tracking.mirrors=[mlflow]")
+
+
+def test_a_figure_that_cannot_be_drawn_stops_nothing(tmp_path, train_config, info, caplog) -> None:
     run = tracker(tmp_path, train_config("tracking=none"), info)
-    run._run = Dying()
-    run.log(1, {"loss": 0.0})
+    run._mirrors = [object()]
+    run.curves(1, {"database": [object()]}, 5)
+    run._mirrors = []
     run.log(2, {"loss": 0.0})
-    run.finish()
-    assert "server gone" in caplog.text and len((tmp_path / METRICS).read_text().splitlines()) == 2
-
-
-@pytest.mark.parametrize("key", [None, "x" * 40])
-def test_the_real_client_never_stops_a_run(tmp_path: Path, key: str | None) -> None:
-    """Without a key, and with a key and a server that refuses."""
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("WANDB")}
-    environment |= {"HOME": str(tmp_path), "WANDB_BASE_URL": "http://127.0.0.1:9"}
-    if key:
-        environment["WANDB_API_KEY"] = key
-    code = (
-        "import sys; from pathlib import Path; from fullcontext import compose;"
-        "from fullcontext.track import Tracker; folder = Path(sys.argv[1]);"
-        "words = ['tracking.init_timeout_s=3', 'tracking.finish_timeout_s=3'];"
-        "c = compose.compose_verb('train', words);"
-        "t = Tracker(folder, c, compose.RunInfo(folder, {}, []), name='x', verb='train');"
-        "t.log(1, {'loss': 1.0}); t.finish()"
-    )
-    folder = tmp_path / "run"
-    folder.mkdir()
-    subprocess.run(
-        [sys.executable, "-c", code, str(folder)], env=environment, check=True, timeout=120
-    )
-    assert json.loads((folder / METRICS).read_text())["loss"] == 1.0
-    assert list(folder.glob("wandb/offline-run-*/*.wandb"))
-    everything = b"".join(p.read_bytes() for p in folder.rglob("*") if p.is_file())
-    assert key is None or key.encode() not in everything
+    assert "not drawn" in caplog.text and (tmp_path / METRICS).read_text()

@@ -78,7 +78,7 @@ class Mirror:
 
     def __init__(self, sink: Sink) -> None:
         self.sink = sink
-        self._on = True
+        self._on, self._closing = True, False
         self._scalars = _Lane(f"{sink.title}-scalars")
         self._files = _Lane(f"{sink.title}-files")
         self._wait(self._guarded(sink.start), sink.start_timeout_s, "start")
@@ -96,7 +96,8 @@ class Mirror:
                 if self._on:
                     action(self.sink)
             except BaseException as error:
-                log.warning("%s did not take %s (%s)", self.sink.title, what, reason(error))
+                if not self._closing:
+                    log.warning("%s did not take %s (%s)", self.sink.title, what, reason(error))
 
         self._files.post(kept)
 
@@ -105,6 +106,7 @@ class Mirror:
         began = time.monotonic()
         if self._on:
             self._files.drained(self.sink.finish_timeout_s / 2)
+            self._closing = True
             left = self.sink.finish_timeout_s - (time.monotonic() - began)
             self._wait(self._guarded(lambda: self.sink.finish(failed)), left, "finish")
         self._on = False
