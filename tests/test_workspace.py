@@ -10,7 +10,7 @@ import pytest
 from fullcontext import workspace
 from tests.report.folders import write_run
 from tests.track.test_wandb import environment
-from tests.wandb_backend import ENTITY, backend
+from tests.wandb_backend import ENTITY, Run, backend
 
 
 @pytest.fixture
@@ -21,9 +21,9 @@ def runs(tmp_path: Path) -> Path:
     ):
         folder = write_run(tmp_path / "sweep" / str(index))
         (folder / "id.txt").write_text(f"id{index}")
-        (folder / "config.yaml").write_text(
-            f"data: {{filler: {filler}}}\nseed: {seed}\ntracking: {{project: fc, entity: {ENTITY}}}\n"
-        )
+        where = f"tracking: {{project: fc, entity: {ENTITY}}}"
+        config = f"data: {{filler: {filler}}}\nseed: {seed}\n{where}\n"
+        (folder / "config.yaml").write_text(config)
         line = {"step": 4, "tokens": 9, "loss": 1.0, "probe/code/avg": 0.5, "probe/code/litm": 0.1}
         (folder / "metrics.jsonl").write_text(json.dumps(line) + "\n")
     return tmp_path / "sweep"
@@ -60,6 +60,7 @@ def test_the_specification_names_runs_groups_and_panels(runs: Path) -> None:
 def test_a_server_gets_both_and_without_one_there_is_a_file(runs: Path, tmp_path: Path) -> None:
     words = [sys.executable, "-m", "fullcontext.workspace", str(runs)]
     with backend(tmp_path / "server") as server:
+        server.runs["id0"] = Run("fc", "id0")
         env = environment(tmp_path, **server.environment)
         done = subprocess.run(
             words, env=env, cwd=tmp_path, capture_output=True, text=True, check=False

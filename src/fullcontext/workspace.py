@@ -10,7 +10,7 @@ import json
 import logging
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from fullcontext.report import table
 from fullcontext.store import write_aside
 from fullcontext.track.identity import SEPARATOR
 from fullcontext.track.mirror import reason
+from fullcontext.track.on_wandb import quiet
 
 log = logging.getLogger("fullcontext")
 INSTALL = "pip install 'fullcontext[workspaces]'"
@@ -97,9 +98,7 @@ def workspace(given: Sweep) -> Any:
 def report(given: Sweep) -> Any:
     """The report, not saved; the same panels under headings."""
     _, wr = _libraries()
-    runset = wr.Runset(
-        entity=given.entity,
-        project=given.project,
+    runset = wr.Runset(  # of the report's own project: naming it would ask the server for its id
         name=given.title,
         filters=f"Metric('ID') in {list(given.ids)!r}",
         groupby=[f"config.{key}" for key in given.keys],
@@ -149,7 +148,12 @@ def _libraries() -> tuple[Any, Any]:
 
 
 def save(given: Sweep) -> list[str]:
-    """Saves both on the server; their addresses."""
+    """Saves both on the server, in the user's own entity where none is named; their addresses."""
+    quiet()
+    import wandb
+
+    if not given.entity:
+        given = replace(given, entity=wandb.Api().default_entity or "")
     return [str(workspace(given).save().url), str(report(given).save().url)]
 
 

@@ -110,8 +110,7 @@ class WandbSink:
 
     def open(self, mode: str) -> None:
         """Begins or continues the run in a mode of W&B; raises what W&B raises."""
-        # wandb reports on itself to the server, and at exit waits up to 30 s to have it delivered
-        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
+        quiet()
         import wandb
 
         who = self.who
@@ -155,6 +154,12 @@ class WandbSink:
 
         with suppress(Exception):
             wandb.teardown()
+
+
+def quiet() -> None:
+    """Before wandb is imported: it reports on itself to the server, and at exit waits up to 30 s to
+    have that delivered. Who sets WANDB_ERROR_REPORTING decides otherwise."""
+    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
 
 
 def _asked_to_stop() -> None:
