@@ -12,6 +12,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from matplotlib import get_cachedir
 
 from fullcontext.compose import ROOT
 from tests.wandb_backend import KEY, Server, backend
@@ -38,7 +39,7 @@ class Ended:
 def environment(home: Path, **more: str) -> dict[str, str]:
     kept = {k: v for k, v in os.environ.items() if not k.startswith("WANDB") and k != "NETRC"}
     paths = os.pathsep.join(filter(None, [str(ROOT / "src"), kept.get("PYTHONPATH")]))
-    return kept | {"HOME": str(home), "PYTHONPATH": paths, "MPLBACKEND": "agg", **more}
+    return kept | {"HOME": str(home), "PYTHONPATH": paths, "MPLCONFIGDIR": get_cachedir(), **more}
 
 
 def begin(folder: Path, env: dict[str, str], **script: object) -> subprocess.Popen[str]:
@@ -230,7 +231,8 @@ def test_a_dead_client_process_means_offline_in_one_line(tmp_path: Path) -> None
         (core,) = psutil.Process(process.pid).children()
         core.kill()
         said = ended(process, "\n")
-        _, line = said.lines
+        assert len(said.lines) == 2, said.log
+        line = said.lines[1]
         sync(line, env)
         assert sorted(set(steps(server, tmp_path / "run"))) == [1, 2, 3, 4, 5, 6]
     assert "offline" in line and written(tmp_path / "run") == [1, 2, 3, 4, 5, 6]
@@ -257,7 +259,7 @@ def test_without_wandb_the_run_folder_is_uploaded_later(tmp_path: Path) -> None:
     (tmp_path / "broken" / "wandb" / "__init__.py").write_text("raise ImportError('no wandb here')")
     env = environment(tmp_path)
     env["PYTHONPATH"] = f"{tmp_path / 'broken'}{os.pathsep}{env['PYTHONPATH']}"
-    (line,) = ended(begin(tmp_path / "run", env, probe=True)).lines
+    (line,) = ended(begin(tmp_path / "run", env, to=5, probe=True)).lines
     assert "no wandb here" in line and "python -m fullcontext.track" in line
     with backend(tmp_path / "server") as server:
         command = line[line.index("python -m") :].replace("python", sys.executable, 1)
