@@ -1,5 +1,6 @@
 """trackio as a mirror: what it is told, and what is said where it is missing or too old."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -28,13 +29,13 @@ def played(tmp_path: Path) -> None:
 
     Figure().savefig(picture)
     (tmp_path / "data.json").write_text("{}")
+    file = Attachment("data", "data-report", (tmp_path / "data.json",))
     for steps in ([1, 2], [3]):
         mirror = Mirror(sink(**{"data/filler": "hard"}))
         for step in steps:
             mirror.log(step, {"loss": 1 / step})
         if steps == [1, 2]:
             mirror.keep("curves", lambda s: s.curves(2, ROWS, {"curves/code": picture}))
-            file = Attachment("data", "data-report", (tmp_path / "data.json",))
             mirror.keep("data.json", lambda s: s.attach(file))
         mirror.finish(failed=False)
 
@@ -112,13 +113,18 @@ def test_the_real_one_keeps_a_run_over_two_starts(tmp_path: Path, monkeypatch) -
     code = (
         "import sys, logging; from pathlib import Path; logging.basicConfig(level=20);"
         "from tests.track.test_trackio import played; played(Path(sys.argv[1]));"
-        "import trackio; (run,) = trackio.Api().runs('fullcontext');"
-        "print([run.name, sorted(m for m in run.metrics())])"
+        "import json, trackio; (run,) = trackio.Api().runs('fullcontext');"
+        "logs = trackio.SQLiteStorage.get_logs('fullcontext', run.name);"
+        "print(json.dumps([run.name, run.config['data/filler'], logs], default=str))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path)],
         capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert "demo-abc" in done.stdout and "loss" in done.stdout, done.stdout + done.stderr
+    name, filler, logs = json.loads(done.stdout)
+    assert (name, filler) == ("demo-abc", "hard")
+    assert [row["step"] for row in logs if "loss" in row] == [1, 2, 3]
+    (probe,) = [row for row in logs if "curves/table" in row]
+    assert probe["step"] == 2 and "curves/code" in probe
     assert "failed" not in done.stderr and "did not" not in done.stderr, done.stderr
