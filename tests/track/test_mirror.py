@@ -101,6 +101,25 @@ def test_files_do_not_hold_up_scalars(caplog) -> None:
     assert board.got == ["start", 1, "finish"]
 
 
+def test_a_file_that_was_refused_is_tried_again_at_the_end(caplog) -> None:
+    board, tries = Board(), []
+
+    def take(_: Any) -> None:
+        tries.append(1)
+        if len(tries) == 1:
+            raise RuntimeError("not now")
+
+    def never(_: Any) -> None:
+        raise RuntimeError("never")
+
+    mirror = Mirror(board)
+    mirror.keep("once", take)
+    mirror.keep("data.json", never)
+    mirror.finish(failed=False)
+    assert len(tries) == 2
+    assert caplog.messages == ["Board did not take data.json (RuntimeError: never)"]
+
+
 def test_secrets_are_not_said(monkeypatch) -> None:
     monkeypatch.setenv("SOME_API_KEY", "abcdefgh")
     said = without_secrets("https://me:pw@host/x with abcdefgh")

@@ -187,11 +187,11 @@ def test_a_killed_offline_run_is_whole_after_one_sync(tmp_path: Path) -> None:
         assert server.stored(server.artifact("model-"), "model.safetensors") == b"w" * 1000
 
 
-@pytest.mark.parametrize("how", ["dies", "hangs"])
+@pytest.mark.parametrize("how", ["dies", pytest.param("hangs", marks=pytest.mark.slow)])
 def test_a_server_lost_on_the_way_costs_its_timeout_and_no_record(tmp_path: Path, how: str) -> None:
     with backend(tmp_path / "server") as server:
         env = environment(tmp_path, **server.environment)
-        words = ["tracking.finish_timeout_s=5"]
+        words = ["tracking.finish_timeout_s=4"]
         process = begin(tmp_path / "run", env, to=3, wait=True, more=400, words=words)
         until_logged(process)
         if how == "hangs":
@@ -199,7 +199,7 @@ def test_a_server_lost_on_the_way_costs_its_timeout_and_no_record(tmp_path: Path
             said = ended(process, "\n")
     if how == "dies":
         said = ended(process, "\n")
-    assert said.seconds("logged more") < 2 and said.seconds("finished") <= 5.2
+    assert said.seconds("logged more") < 2 and said.seconds("finished") < 5
     _, line = said.lines
     assert "in time" in line or "within" in line
     assert written(tmp_path / "run") == list(range(1, 401))
@@ -238,6 +238,7 @@ def test_a_dead_client_process_means_offline_in_one_line(tmp_path: Path) -> None
     assert "offline" in line and written(tmp_path / "run") == [1, 2, 3, 4, 5, 6]
 
 
+@pytest.mark.slow
 def test_a_client_process_that_hangs_holds_nobody(tmp_path: Path) -> None:
     with backend(tmp_path / "server") as server:
         env = environment(tmp_path, **server.environment)
@@ -249,7 +250,7 @@ def test_a_client_process_that_hangs_holds_nobody(tmp_path: Path) -> None:
         began = time.monotonic()
         said = ended(process, "\n")
         assert time.monotonic() - began < 10
-    assert said.seconds("logged more") < 2 and said.seconds("finished") <= 3.2
+    assert said.seconds("logged more") < 2 and said.seconds("finished") < 4
     assert "did not finish in time" in said.lines[-1]
     assert written(tmp_path / "run") == list(range(1, 4001))
 

@@ -78,7 +78,8 @@ class Mirror:
 
     def __init__(self, sink: Sink) -> None:
         self.sink = sink
-        self._on, self._closing = True, False
+        self._on = True
+        self._refused: list[tuple[str, Callable[[Sink], None], BaseException]] = []
         self._scalars = _Lane(f"{sink.title}-scalars")
         self._files = _Lane(f"{sink.title}-files")
         self._wait(self._guarded(sink.start), sink.start_timeout_s, "start")
@@ -89,27 +90,36 @@ class Mirror:
             self._scalars.post(self._guarded(lambda: self.sink.log(step, values)))
 
     def keep(self, what: str, action: Callable[[Sink], None]) -> None:
-        """Files and tables, in their time; a sink that does not take them goes on without."""
+        """Files and tables, in their time; what a sink does not take is tried once more at the end,
+        when it may have retreated."""
 
         def kept() -> None:
             try:
                 if self._on:
                     action(self.sink)
             except BaseException as error:
-                if not self._closing:
-                    log.warning("%s did not take %s (%s)", self.sink.title, what, reason(error))
+                self._refused.append((what, action, error))
 
         self._files.post(kept)
 
     def finish(self, failed: bool) -> None:
         """Ends within the sink's `finish_timeout_s`, whatever happens to the records there."""
-        began = time.monotonic()
+        until = time.monotonic() + self.sink.finish_timeout_s
         if self._on:
-            self._files.drained(self.sink.finish_timeout_s / 2)
-            self._closing = True
-            left = self.sink.finish_timeout_s - (time.monotonic() - began)
-            self._wait(self._guarded(lambda: self.sink.finish(failed)), left, "finish")
+            self._scalars.drained(self.sink.finish_timeout_s / 4)
+            self._hand_over_files(until - self.sink.finish_timeout_s / 2)
+            finish = self._guarded(lambda: self.sink.finish(failed))
+            self._wait(finish, until - time.monotonic(), "finish")
         self._on = False
+
+    def _hand_over_files(self, until: float) -> None:
+        if self._files.drained(until - time.monotonic()) and self._refused:
+            again, self._refused = self._refused, []
+            for what, action, _ in again:
+                self.keep(what, action)
+            self._files.drained(until - time.monotonic())
+        for what, _, error in self._refused:
+            log.warning("%s did not take %s (%s)", self.sink.title, what, reason(error))
 
     def _wait(self, action: Callable[[], None], seconds: float, what: str) -> None:
         if not self._scalars.post(action).wait(seconds):
