@@ -165,6 +165,8 @@ class _Run:
         if self.world.is_main:
             write_answers(answers, self.folder / "answers", step)
             self._log(step, {**scalars(answers, settings.bins), **self._totals()})
+            if self.tracker is not None:
+                self.tracker.curves(step, answers, settings.bins)
 
     def _answers(self) -> dict[str, list[Answer]]:
         """All ranks' answers on every rank: each holds the whole model and asks its contexts."""
@@ -214,6 +216,8 @@ class _Run:
         self.saver.wait()  # ranks write one thing at a time: the messages of two must not mix
         if self.config.checkpoint.export:
             self._export(model_card(self.config, self.name, report, last, self._scores()))
+        if self.tracker is not None:
+            self.tracker.results()
         self.status.write("finished", self.loop.progress.step, self.loop.progress.seconds)
         log.info("finished; look at it: python report.py %s", self.folder)
         return last
