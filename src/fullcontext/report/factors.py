@@ -8,12 +8,12 @@ import numpy as np
 
 from fullcontext.report.curves import Outcome, Subject
 from fullcontext.report.drawing import MUTED, Drawing, Panel, colour, draw, marker
-from fullcontext.report.figures import plain, slug
+from fullcontext.report.figures import DRAWN, plain, slug
 from fullcontext.report.findings import Findings
 from fullcontext.report.groups import Group, number_in
 from fullcontext.report.wording import interval, points, shorten
 
-SIZE = (3.6, 2.5)
+SIZE = (3.0, 2.2)
 MOST = 6
 """Settings that are plotted."""
 LOGARITHMIC = 10
@@ -92,7 +92,9 @@ def _figure(
         numbers = _axis(axes, factor, line)
         values = [100 * each.score.contrasts[key].value for each in line]
         axes.plot(numbers, values, color=MUTED, linewidth=1, zorder=1)
-        for x, each in zip(numbers, line, strict=True):
+        if len(line) > DRAWN:
+            _points(axes, numbers, line, key)
+        for x, each in zip(numbers, line, strict=True) if len(line) <= DRAWN else ():
             _point(axes, x, each, key)
         _limits(axes, line, key)
         axes.set_xlabel(plain(shorten(factor.key, 44)))
@@ -137,8 +139,15 @@ def _point(axes: Any, x: float, outcome: Outcome, key: str) -> None:
     dot.set_gid(f"run-{outcome.index}-dot")
 
 
+def _points(axes: Any, numbers: list[float], line: list[Outcome], key: str) -> None:
+    """Of very many groups: all at once, which the legend can then not tell apart."""
+    given = 100 * np.array([each.score.contrasts[key] for each in line])
+    axes.vlines(numbers, given[:, 1], given[:, 2], color=MUTED, linewidth=0.6, alpha=0.6)
+    axes.scatter(numbers, given[:, 0], s=9, color=colour(0), linewidths=0, zorder=3)
+
+
 def _limits(axes: Any, line: list[Outcome], key: str) -> None:
-    """An average from 0; litm around 0."""
+    """An average from 0; litm with 0 in sight."""
     ends = [
         100 * value
         for each in line
@@ -148,6 +157,6 @@ def _limits(axes: Any, line: list[Outcome], key: str) -> None:
     if key == "avg":
         axes.set_ylim(-2, min(102, 20 * np.ceil(max(ends) / 20 + 1e-9) + 2))
     else:
-        reach = 10 * np.ceil(max(10.0, *map(abs, ends)) / 10 + 1e-9)
-        axes.set_ylim(-0.08 * reach if min(ends) >= 0 else -reach, reach)
+        low, high = min(-5.0, *ends), max(5.0, *ends)
+        axes.set_ylim(low - 0.08 * (high - low), high + 0.08 * (high - low))
         axes.axhline(0, color=MUTED, linewidth=0.8, linestyle=(0, (2, 2)))

@@ -16,7 +16,7 @@ from fullcontext.report.wording import tokens
 
 PLACES, DISTANCES = 5, 4
 """Bins of the map of two items."""
-SCALE = "cividis"
+SCALE = "viridis"
 """Even in lightness, and told apart under every colour vision deficiency."""
 
 

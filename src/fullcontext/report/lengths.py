@@ -9,8 +9,6 @@ from fullcontext.report.figures import plain, score_limits, slug
 from fullcontext.report.findings import Findings
 from fullcontext.report.wording import points, tokens
 
-SIZE = (3.9, 2.7)
-
 
 def figures(findings: Findings, task: str, shown: list[int], folder: Path | None) -> list[Drawing]:
     """One or two figures of a task that was probed at several lengths; none for others."""
@@ -48,7 +46,6 @@ def _figure(
         title=f"{plain(task)}: average by " + ("share of the window" if relative else "length"),
         note="average over depths, 95 % intervals by context",
         alt=f"Average score on {task} by context length. {said}",
-        size=SIZE,
     )
 
     def place(outcome: Outcome) -> float:

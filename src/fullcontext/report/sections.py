@@ -42,7 +42,7 @@ def lead(findings: Findings) -> str:
     if len(runs) == 1:
         return f"One run ({said.get(runs[0].status.verb, runs[0].status.verb)}){probed}."
     count = len(findings.groups)
-    alike = f" in {count} groups that differ within in their seed alone" * (count < len(runs))
+    alike = f" in {count} groups, each of one configuration" * (count < len(runs))
     if count == 1:
         return f"{len(runs)} runs ({kinds}){probed}. They differ in their seed alone."
     keys = findings.keys
@@ -273,7 +273,7 @@ def _effect(effect: Effect | None) -> list[Json | None]:
             "value": signed(effect.found.contrasts[key]),
             "interval": interval(effect.found.contrasts[key]),
             "p": p_value(effect.adjusted[key]),
-            "clear": effect.adjusted[key] < 0.05,
+            "below": effect.adjusted[key] < 0.05,
         }
         for key in COMPARED
     ]

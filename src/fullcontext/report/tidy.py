@@ -57,13 +57,15 @@ def _rows(findings: Findings, group: Group) -> Iterator[Row]:
 
 def _alone(findings: Findings, outcome: Outcome, at: int) -> Iterator[Row]:
     """The statistics of one run of a group."""
-    probed = next(
-        each
-        for each in findings.runs[at].probed
-        if (each.task, each.length, each.step)
-        == (outcome.subject.task, outcome.subject.length, outcome.step)
-    )
-    found = statistics.estimate(probed.score, probed.depth, probed.set_id, findings.bins)
+    found = outcome.score
+    if len(outcome.seeds) > 1:
+        where = (outcome.subject.task, outcome.subject.length, outcome.step)
+        probed = next(
+            each
+            for each in findings.runs[at].probed
+            if (each.task, each.length, each.step) == where
+        )
+        found = statistics.estimate(probed.score, probed.depth, probed.set_id, findings.bins)
     for key in CONTRASTS:
         yield _where(outcome) | _statistic(key, found.contrasts[key], found.items)
     if math.isfinite(outcome.seeds[at]["strict"]):
