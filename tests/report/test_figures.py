@@ -14,7 +14,7 @@ def outcomes(folder):
 def test_a_depth_figure_is_written_and_draws_both_steps(trained, tmp_path):
     drawn = figures.score_by_depth(outcomes(trained), tmp_path)
     assert (tmp_path / "depth_document.png").stat().st_size > 10_000
-    assert drawn.svg.count('class="run r0"') == 3  # two lines, and a band where scores differ
+    assert drawn.svg.count('class="run r0"') == 4  # two lines with their bands
     assert "n per bin 8, 4 contexts, 95 % bands by context" in drawn.svg
     assert "demo at step 0: 50, 50, 50, 50, 50" in drawn.alt
 

@@ -101,6 +101,21 @@ def test_unequal_sets_leave_fewer_degrees_of_freedom():
     assert all(1 < free[1][key] < 3 for key in CONTRASTS)
 
 
+def test_degrees_of_freedom_are_those_of_least_squares_residuals():
+    random = np.random.default_rng(6)
+    depth, set_id = random.random(60), random.integers(0, 5, 60) ** 2 // 4
+    found = Moments.of(random.random(60), depth, set_id, 5).freedom
+    design = np.column_stack([np.ones(60), depth])
+    away = depth - depth.mean()
+    for key, columns, weight in (
+        ("avg", design[:, :1], np.ones(60)),
+        ("slope", design, away / (away @ away)),
+    ):
+        by_set = np.array([np.where(set_id == one, weight, 0) for one in np.unique(set_id)])
+        rest = by_set @ (np.eye(60) - columns @ np.linalg.pinv(columns)) @ by_set.T
+        assert found[key] == pytest.approx(np.trace(rest) ** 2 / np.trace(rest @ rest))
+
+
 def test_what_sets_contribute_sums_to_the_contrast():
     random = np.random.default_rng(2)
     moments = Moments.of(random.random(90), random.random(90), random.integers(0, 5, 90), 5)
@@ -144,7 +159,7 @@ def test_permutation_stays_within_the_set():
     score, depth, set_id = stacked(np.ones(10), 2)
     score[set_id == 1] = 0  # sets differ, positions do not
     found = statistics.flat_gap(score, depth, set_id, 5, 100, rng())
-    assert found == (0.0, 0.0, 0.0, 1.0)
+    assert found == (0.0, 0.0, 0.0, 1.0, 1.0, 1.0, 1.0)
 
 
 def test_interval_of_litm_covers_the_truth():

@@ -67,7 +67,7 @@ def test_markdown_holds_the_statistics_and_escapes_pipes(trained):
     outcomes = measure([run], ["a|b"], 5, 100, 0)
     lines = table.markdown([run], ["a|b"], outcomes, "Title").splitlines()
     assert lines[2].startswith("| run | state | final train loss | document avg |")
-    assert lines[4].startswith("| a\\|b | finished | 1 | 70.0 [70.0, 70.0] | 50.0 [50.0, 50.0] |")
+    assert lines[4].startswith("| a\\|b | finished | 1 | 70.0 [45.0, 87.0] | 50.0 no interval |")
     assert "n=40" in lines[4]
 
 

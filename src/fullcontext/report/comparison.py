@@ -12,8 +12,8 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 
 from fullcontext.report import intervals
-from fullcontext.report.moments import CONTRASTS, Counts, Floats, Moments, contrasts, ratio
-from fullcontext.report.statistics import Curve, check
+from fullcontext.report.moments import CONTRASTS, Counts, Floats, Moments, check, contrasts, ratio
+from fullcontext.report.statistics import Curve
 
 Key = tuple[int, int, int]
 """Length, set and position: what identifies a question of a task."""

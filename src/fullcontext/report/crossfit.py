@@ -11,11 +11,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from fullcontext.report.moments import Counts, Floats, bin_index, ratio
-from fullcontext.report.statistics import check
-
-SETS_TO_SPLIT = 4
-"""Sets from which halves are of sets, so that what a context adds to a bin is not in both."""
+from fullcontext.report.moments import Counts, Floats, bin_index, check, ratio
 
 By = Literal["set", "item"]
 
@@ -40,16 +36,16 @@ def cross_fit(
 ) -> CrossFit:
     """Best minus worst bin and worst bin, chosen on one half and measured on the other.
 
-    Each split serves twice, the halves in turn. Halves are of sets, or of the items of each bin
-    where there are fewer than SETS_TO_SPLIT sets.
+    Each split serves twice, the halves in turn. Halves are of sets, so that what a context adds to
+    a bin is not in both; with one set, or where half of the sets may lack a bin that others have,
+    they are of the items of each bin.
     """
     check(score, depth, set_id)
     order = np.lexsort((score, depth, set_id))  # so that the order of rows does not matter
     score, index, set_id = score[order], bin_index(depth[order], bins), set_id[order]
-    sets = len(np.unique(set_id))
-    by: By = "set" if sets >= SETS_TO_SPLIT else "item"
-    first = _set_halves(set_id, splits, rng) if by == "set" else _item_halves(index, splits, rng)
     place = np.eye(bins)[index]
+    by: By = "set" if _halves_hold_all_bins(set_id, place) else "item"
+    first = _set_halves(set_id, splits, rng) if by == "set" else _item_halves(index, splits, rng)
     means = [ratio((half * score) @ place, half @ place) for half in (first, 1 - first)]
     known = ~np.isnan(means[0] + means[1])
     found = [_measure(np.where(known, means[one], np.nan), means[1 - one], known) for one in (0, 1)]
@@ -71,6 +67,13 @@ def _measure(
         top = known & (height >= height.max(axis=1, keepdims=True) - 1e-12)
         ends.append(ratio((values * top).sum(axis=1), top.sum(axis=1).astype(np.float64)))
     return ends[0] - ends[1], ends[1]
+
+
+def _halves_hold_all_bins(set_id: Counts, place: Floats) -> bool:
+    """Whether any half of the sets has items in every bin that has any."""
+    names, row = np.unique(set_id, return_inverse=True)
+    holding = [len(np.unique(row[column > 0])) for column in place.T if column.any()]
+    return len(names) // 2 > len(names) - min(holding)
 
 
 def _set_halves(set_id: Counts, splits: int, rng: np.random.Generator) -> Floats:

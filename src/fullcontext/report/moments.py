@@ -61,7 +61,7 @@ class Moments(NamedTuple):
     @property
     def without(self) -> "Moments":
         """Sums over all sets but one, first axis the one."""
-        return self.weigh(1 - np.eye(len(self.line)))
+        return Moments(*(part.sum(axis=0) - part for part in self))
 
     @property
     def contributions(self) -> dict[str, Floats]:
@@ -82,13 +82,9 @@ class Moments(NamedTuple):
         items, d, _, dd, _ = np.moveaxis(self.line, -1, 0)
         found["avg"] = intervals.freedom(items[:, None], np.ones((1, 1)))[0]
         square = max(float(dd.sum()), 1e-30)
-        # Of scores at weight d / square, less what the fitted level and line take.
-        covariance = (
-            np.diag(dd) / square**2
-            - np.outer(d, d) / (square**2 * items.sum())
-            - np.outer(dd, dd) / square**3
-        )
-        found["slope"] = intervals.satterthwaite(covariance)
+        # Scores count their distance d, less what the fitted level and line take.
+        taken = np.stack([d / np.sqrt(items.sum()), dd / np.sqrt(square)], axis=-1)
+        found["slope"] = intervals.satterthwaite(dd, taken)
         return {key: found[key] for key in CONTRASTS}
 
     @property
@@ -123,3 +119,11 @@ def ratio(total: Floats, items: Floats) -> Floats:
     """total / items, nan where nothing (or a line through one depth) is divided by."""
     empty = np.abs(items) < 1e-9
     return np.where(empty, np.nan, total / np.where(empty, 1.0, items))
+
+
+def check(score: Floats, depth: Floats, set_id: Counts) -> None:
+    """Raises ValueError for no answers and for arrays of different lengths."""
+    if not len(score) == len(depth) == len(set_id):
+        raise ValueError(f"{len(score)} scores, {len(depth)} depths and {len(set_id)} sets differ")
+    if len(score) == 0:
+        raise ValueError("there are no answers to summarise")

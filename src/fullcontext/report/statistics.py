@@ -1,14 +1,14 @@
-"""Statistics of position curves: numpy only, pure, randomness passed in.
+"""Statistics of position curves: pure, randomness passed in.
 
 Linear contrasts of the curve (average, litm, primacy, recency, slope) have intervals that hold
 from 4 contexts on (report/intervals.py; benchmarks/coverage.py). The raw gap (best minus worst
 bin) has none: a flat curve of 50 items a bin shows a gap near 0.2, and a bootstrap interval of it
-covers the truth 0-27 % of the time. So the gap comes with the gap of a flat curve instead, and
-with one that is chosen and measured on different answers (report/crossfit.py).
+covers the truth 0-27 % of the time. So the gap comes with that of a flat curve instead
+(report/permutation.py), and with one that is chosen and measured on different answers
+(report/crossfit.py).
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 
@@ -17,8 +17,10 @@ from fullcontext.report.intervals import Interval as Interval
 from fullcontext.report.moments import CONTRASTS as CONTRASTS
 from fullcontext.report.moments import Counts as Counts
 from fullcontext.report.moments import Floats as Floats
-from fullcontext.report.moments import Moments, contrasts, ratio
+from fullcontext.report.moments import Moments, check, contrasts, ratio
 from fullcontext.report.moments import bin_index as bin_index
+from fullcontext.report.permutation import FlatGap as FlatGap
+from fullcontext.report.permutation import flat_gap as flat_gap
 
 FEW_ITEMS = 50
 """Items a bin below which a curve is flagged."""
@@ -45,17 +47,6 @@ class Estimate:
     """Keys are CONTRASTS."""
     items: int
     sets: int
-
-
-class FlatGap(NamedTuple):
-    """The raw gap beside what a model without any position effect shows at the same size."""
-
-    gap: float
-    expected: float
-    """Mean gap after permuting the scores over the positions within each set."""
-    percentile95: float
-    p_value: float
-    """(k + 1) / (R + 1), k of R permutations having at least the observed gap."""
 
 
 def bin_means(score: Floats, depth: Floats, bins: int) -> tuple[Floats, Counts]:
@@ -140,38 +131,6 @@ def estimate(score: Floats, depth: Floats, set_id: Counts, bins: int) -> Estimat
     )
 
 
-def flat_gap(
-    score: Floats,
-    depth: Floats,
-    set_id: Counts,
-    bins: int,
-    permutations: int,
-    rng: np.random.Generator,
-) -> FlatGap:
-    """The raw gap and its null: the same scores permuted over the positions within each set."""
-    check(score, depth, set_id)
-    order = np.lexsort((score, depth, set_id))  # so that the order of rows does not matter
-    score, depth, set_id = score[order], depth[order], set_id[order]
-    index = bin_index(depth, bins)
-    items = np.bincount(index, minlength=bins)
-    sums = np.zeros((permutations, bins))
-    for one in np.unique(set_id):
-        rows = set_id == one
-        shuffled = rng.permuted(np.tile(score[rows], (permutations, 1)), axis=1)
-        sums += shuffled @ np.eye(bins)[index[rows]]
-    filled = items > 0
-    means = sums[:, filled] / items[filled]
-    null = means.max(axis=1) - means.min(axis=1)
-    observed = gap(score, depth, bins)
-    reached = int(np.sum(null >= observed - 1e-12))
-    return FlatGap(
-        gap=observed,
-        expected=float(null.mean()),
-        percentile95=float(np.percentile(null, 95)),
-        p_value=(reached + 1) / (permutations + 1),
-    )
-
-
 def cautions(items: Counts, sets: int) -> list[str]:
     """What a reader must know before quoting a curve of so many items a bin and sets."""
     found = []
@@ -183,10 +142,3 @@ def cautions(items: Counts, sets: int) -> list[str]:
     elif sets < FEW_SETS:
         found.append(f"the interval rests on too few contexts ({sets})")
     return found
-
-
-def check(score: Floats, depth: Floats, set_id: Counts) -> None:
-    if not len(score) == len(depth) == len(set_id):
-        raise ValueError(f"{len(score)} scores, {len(depth)} depths and {len(set_id)} sets differ")
-    if len(score) == 0:
-        raise ValueError("there are no answers to summarise")
