@@ -15,7 +15,7 @@ CHROMIUM = Path("/usr/bin/chromium")
 
 
 def report(out, *folders, **settings):
-    config = ReportConfig(runs=[str(folder) for folder in folders], bootstrap=100, **settings)
+    config = ReportConfig(runs=[str(folder) for folder in folders], permutations=100, **settings)
     return run(config, RunInfo(out, {}, [])).read_text()
 
 
@@ -53,6 +53,7 @@ def test_the_report_is_a_page_figures_and_a_table(trained, tmp_path, capsys):
         "diagnostic_document.png",
         "train_loss_by_step.png",
         "train_loss_by_tokens.png",
+        "train_loss_by_seconds.png",
         "train_lr_by_step.png",
         "train_grad_norm_by_step.png",
         "data_length_0.png",

@@ -11,8 +11,9 @@ import numpy as np
 
 from fullcontext.report.curves import Outcome
 from fullcontext.report.findings import Findings
+from fullcontext.report.places import place_map
 from fullcontext.report.statistics import Counts, Floats
-from fullcontext.report.wording import tokens
+from fullcontext.report.wording import interval, signed, tokens
 
 PLACES, DISTANCES = 5, 4
 """Bins of the map of two items."""
@@ -71,8 +72,7 @@ def depth_by_length(findings: Findings, task: str, shown: list[int]) -> list[Hea
     subjects = [each for each in findings.subjects if each.task == task]
     if len(subjects) < 2:
         return []
-    bins = findings.bins
-    columns = [f"{at / bins:.2g}–{(at + 1) / bins:.2g}" for at in range(bins)]
+    columns = [_bin(at, findings.bins) for at in range(findings.bins)]
     maps = []
     for group in (findings.groups[at] for at in shown):
         last = findings.last(group)
@@ -86,34 +86,28 @@ def depth_by_length(findings: Findings, task: str, shown: list[int]) -> list[Hea
 
 def place_by_distance(outcomes: list[Outcome], shown: list[int]) -> list[HeatMap]:
     """Questions about two items: where their middle lies, and how far apart they are."""
-    found = [
-        each
-        for each in outcomes
-        if each.index in shown and not each.before and np.isfinite(each.items.distance).any()
-    ]
-    columns = [f"{at / PLACES:.2g}–{(at + 1) / PLACES:.2g}" for at in range(PLACES)]
-    caption = "rows: distance of the two items; columns: the place half-way between them"
-    return [HeatMap(each.index, each.label, caption, columns, _spread(each)) for each in found]
-
-
-def _spread(outcome: Outcome) -> list[tuple[str, list[Cell]]]:
-    items = outcome.items
-    known = np.isfinite(items.distance)
-    score, place, distance = items.score[known], items.depth[known], items.distance[known]
-    row, column = _bins(distance, DISTANCES), _bins(place, PLACES)
-    shape = (DISTANCES, PLACES)
-    at = row * PLACES + column
-    n = np.bincount(at, minlength=DISTANCES * PLACES)
-    sums = np.bincount(at, score, minlength=DISTANCES * PLACES)
-    means = np.divide(sums, n, out=np.full(len(n), np.nan), where=n > 0)
     return [
-        (
-            f"{one / DISTANCES:.2g}–{(one + 1) / DISTANCES:.2g}",
-            cells(means.reshape(shape)[one], n.reshape(shape)[one]),
-        )
-        for one in range(DISTANCES)
+        _spread(each)
+        for each in outcomes
+        if each.index in shown and not each.before and np.isfinite(each.items.distance).all()
     ]
 
 
-def _bins(values: Floats, bins: int) -> Counts:
-    return np.clip((values * bins + 1e-9).astype(np.int64), 0, bins - 1)
+def _spread(outcome: Outcome) -> HeatMap:
+    items = outcome.items
+    found = place_map(items.score, items.depth, items.distance, items.set_id, (PLACES, DISTANCES))
+    rows = [
+        (_bin(at, PLACES), cells(mean, n))
+        for at, (mean, n) in enumerate(zip(found.mean, found.items, strict=True))
+    ]
+    caption = (
+        "rows: the place half-way between the two items; columns: their distance. From start to end"
+        f" {signed(found.place)} {interval(found.place)}, from neighbours to a whole context apart"
+        f" {signed(found.distance)} {interval(found.distance)}"
+    )
+    columns = [_bin(at, DISTANCES) for at in range(DISTANCES)]
+    return HeatMap(outcome.index, outcome.label, caption, columns, rows)
+
+
+def _bin(at: int, bins: int) -> str:
+    return f"{at / bins:.2g}–{(at + 1) / bins:.2g}"
