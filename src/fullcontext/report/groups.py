@@ -91,11 +91,11 @@ def group(runs: list[Run], *, by_value: bool = False) -> list[Group]:
     times: Counter[tuple[Any, ...]] = Counter()
     for index, config in enumerate(flat):
         kept = {key: value for key, value in config.items() if key.split(".")[0] not in NAMES}
-        whole = tuple(sorted(kept.items())) or index
-        same = tuple(sorted(each for each in kept.items() if not is_seed(each[0])))
+        whole: Any = tuple(sorted(kept.items())) if config else index
+        same: Any = tuple(each for each in whole if not is_seed(each[0])) if config else index
         occurrence = times[whole,]
         times[whole,] += 1
-        members.setdefault((same or index, occurrence), []).append(index)
+        members.setdefault((same, occurrence), []).append(index)
     gathered = list(members.values())
     firsts = [flat[places[0]] for places in gathered]
     settings = {key: given for key, given in _differing(firsts).items() if not is_seed(key)}

@@ -48,9 +48,8 @@ def lead(findings: Findings) -> str:
     keys = findings.keys
     shown = [*keys[:4], *([f"{len(keys) - 4} more"] if len(keys) > 4 else [])]
     who = "The groups" if alike else "They"
-    difference = (
-        f"{who} differ in {listed(shown)}." if keys else "Their configurations are the same."
-    )
+    same = "Their configurations are the same."
+    difference = f"{who} differ in {listed(shown)}." if keys else same
     return f"{len(runs)} runs ({kinds}){alike}{probed}. {difference}"
 
 
@@ -296,6 +295,5 @@ def _obtained(findings: Findings, group: Group) -> list[Json]:
                 text += f", changed by {signed(change)} {interval(change)}"
             said.append(text)
         found.append({"task": subject.title, "text": "; ".join(said)})
-    return found or [
-        {"task": "", "text": f"not probed; final training loss {loss(findings, group)}"}
-    ]
+    text = f"not probed; final training loss {loss(findings, group)}"
+    return found or [{"task": "", "text": text}]
