@@ -33,8 +33,8 @@ def record(kind, **values):
 def framed(payloads, at=offline.HEADER):
     """LevelDB log blocks: parts that fill what is left of a block, each with its checksum."""
     found = struct.pack("<4sHB", b":W&B", 0xBEE1, 0)
-    for payload in payloads:
-        begun = False
+    for whole_payload in payloads:
+        payload, begun = whole_payload, False
         while True:
             left = offline.BLOCK - len(found) % offline.BLOCK
             if left < offline.HEADER:

@@ -18,6 +18,10 @@ from tests.report.folders import answers, u_shape, write_answers, write_run
 from tests.report.test_offline import framed, whole
 
 CHROMIUM = Path("/usr/bin/chromium")
+CHROMIUM_ITSELF = re.compile(
+    r" (https?://)?(?!fonts\.)[a-z0-9.-]+\.(google|googleapis|gvt1)\.com[:/]"
+)
+"""What the browser asks for of its own accord, whatever it shows."""
 
 
 def report(out, *folders, **settings):
@@ -205,7 +209,8 @@ def test_a_sweep_is_compared_by_group_length_and_setting(tmp_path):
 
 def test_the_csv_is_tidy(tmp_path):
     report(tmp_path / "out", sweep(tmp_path))
-    rows = list(csv.DictReader((tmp_path / "out" / "statistics.csv").open()))
+    text = (tmp_path / "out" / "statistics.csv").read_text()
+    rows = list(csv.DictReader(text.splitlines()))
     assert list(rows[0]) == [
         *("group", "run", "seed", "data.size", "task", "length", "step"),
         *("statistic", "value", "low", "high", "n", "p"),
@@ -246,7 +251,7 @@ def test_chromium_shows_light_and_dark_and_asks_for_nothing(tmp_path):
         assert (screenshot(tmp_path, "dark", page, port) < 60).mean() > 0.8
         narrow = screenshot(tmp_path, "light", page, port, width=500)  # Chromium's least
         assert narrow.shape[1] == 500 and (narrow > 200).mean() > 0.7
-        assert asked == []
+        assert [each for each in asked if not CHROMIUM_ITSELF.search(each)] == []
         other = tmp_path / "other.html"
         other.write_text('<img src="http://outside.example/a.png">')
         screenshot(tmp_path, "light", other, port)
