@@ -190,18 +190,21 @@ class ProbeRunConfig:
 
 @dataclass(kw_only=True)
 class ReportConfig:
-    """report.py: run folders -> one page, figures and a table."""
+    """report.py: runs -> one page, figures and tables."""
 
     runs: list[str]
-    """Run folders, or folders that hold them."""
+    """Run folders, folders that hold them, or .wandb files."""
+    baseline: str | None = None
+    """What every other group is compared with: a label on the page, KEY=VALUE, the name of a run or
+    its folder; null takes the first group."""
     title: str = "fullcontext report"
     output: str | None = None
     """Folder of the page; null uses the verb's own output folder."""
-    bootstrap: int = 1000
-    """Resamples behind each interval."""
+    permutations: int = 1000
+    """Permutations behind each flat gap and its p."""
     seed: int = 0
 
     def __post_init__(self) -> None:
         if not self.runs:
             raise ValueError("runs is empty; name at least one run: python report.py FOLDER ...")
-        check.within("bootstrap", self.bootstrap, 100)
+        check.within("permutations", self.permutations, 100)

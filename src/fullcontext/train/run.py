@@ -43,6 +43,7 @@ def run(config: TrainConfig, info: RunInfo) -> float | None:
         console = held.enter_context(Console(folder, world.is_main))
         stop = held.enter_context(launch.StopFlag().listening())
         status = Status(folder, name, config.steps, world.is_main)
+        status.ranks, status.device = world.size, world.device.type
         try:
             loss = _Run(config, info, world, name, status).train(stop, console)
         except BaseException as error:
