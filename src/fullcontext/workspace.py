@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from fullcontext.compose import ConfigError
+from fullcontext.report import groups
 from fullcontext.report import runs as folders
-from fullcontext.report import table
 from fullcontext.store import write_aside
 from fullcontext.track.identity import SEPARATOR
 from fullcontext.track.mirror import reason
@@ -51,7 +51,7 @@ def sweep(paths: Sequence[str], entity: str | None = None, project: str | None =
     if not found:
         raise ConfigError(f"no run with an id.txt in {', '.join(paths)}; name folders of train.py")
     tracking = found[0].config.get("tracking") or {}
-    keys = [key for key in table.differing(found) if key.split(".")[0] not in LAYOUT]
+    keys = [key for key in groups.differing(found) if key.split(".")[0] not in LAYOUT]
     return Sweep(
         title=" ".join(Path(path).name for path in paths),
         project=project or tracking.get("project") or "fullcontext",
