@@ -11,7 +11,7 @@ from fullcontext.config import TrackingConfig, TrackingMode
 from fullcontext.track.identity import Identity
 from fullcontext.track.mirror import Attachment, Figures, Table, log, reason
 
-IMPORT_S = 30
+IMPORT_S = 120
 """What importing wandb and starting its process may take beside `tracking.init_timeout_s`."""
 NO_KEY = "no API key"
 
