@@ -134,7 +134,9 @@ def test_the_context_is_written_once_whatever_the_number_of_questions(small, tmp
 
 
 WORDS = st.lists(
-    st.sampled_from(["Canillo", "canillo,", "read_file", '"the', "cat.", "Parish", "a", "of", "k1"]),
+    st.sampled_from(
+        ["Canillo", "canillo,", "read_file", '"the', "cat.", "Parish", "a", "of", "k1"]
+    ),
     max_size=6,
 ).map(" ".join)
 ANY = st.one_of(WORDS, st.text(max_size=20))

@@ -1,8 +1,8 @@
 """Built probes as a folder of tasks for lm-evaluation-harness, which runs them without fullcontext.
 
-    FOLDER/fullcontext.yaml  fullcontext_<task>.yaml    the group and its tasks
-    FOLDER/<task>.jsonl      <task>_contexts.json       questions; contexts and their gold answers
-    FOLDER/utils.py  task.py  README.md                 both scores, the prompt, how to run it
+FOLDER/fullcontext.yaml  fullcontext_<task>.yaml    the group and its tasks
+FOLDER/<task>.jsonl      <task>_contexts.json       questions; contexts and their gold answers
+FOLDER/utils.py  task.py  README.md                 both scores, the prompt, how to run it
 """
 
 import json
