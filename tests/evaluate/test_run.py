@@ -1,4 +1,4 @@
-"""evaluate.py with the real lm-evaluation-harness, offline, on models and tasks of a test's size."""
+"""evaluate.py with the real lm-evaluation-harness, offline, on a model of two layers."""
 
 import json
 import sys
@@ -150,7 +150,8 @@ def test_prompts_in_the_chat_template_are_other_prompts(evaluating, evaluated, t
 
 
 @pytest.fixture
-def server(evaluating):
+def server(evaluating, monkeypatch):
+    monkeypatch.setenv("SOME_KEY", "secret")
     config = evaluating()
     model = load.load(config.model, config.positions).eval()
     model.set_attn_implementation("sdpa")
@@ -159,10 +160,9 @@ def server(evaluating):
 
 
 def test_an_endpoint_gives_the_scores_of_the_model_behind_it(
-    evaluating, evaluated, server, model_folder, tmp_path, run_info, monkeypatch
+    evaluating, evaluated, server, model_folder, tmp_path, run_info
 ):
     url, state = server
-    monkeypatch.setenv("SOME_KEY", "secret")
     config = evaluating(
         f"endpoint.url={url}", "endpoint.model=served", f"endpoint.tokenizer={model_folder}",
         "endpoint.max_length=8192", "endpoint.key_variable=SOME_KEY",
@@ -195,11 +195,11 @@ def test_a_server_that_fails_or_is_not_there_is_said_in_a_sentence(
     url, state = server
     state.fails = True
     config = [f"endpoint.url={url}", "endpoint.model=m", "endpoint.tries=1"]
-    with pytest.raises(ConfigError, match="failed 1 times.*finished tasks are kept"):
+    with pytest.raises(ConfigError, match=r"failed 1 times.*finished tasks are kept"):
         run(evaluating(*config, "suite.tasks=[tiny_saying]"), run_info(tmp_path))
     assert json.loads((tmp_path / "status.json").read_text())["state"] == "failed"
     gone = ["endpoint.url=http://127.0.0.1:9/v1", "endpoint.model=m", "suite.tasks=[tiny_saying]"]
-    with pytest.raises(ConfigError, match="does not answer.*start the server"):
+    with pytest.raises(ConfigError, match=r"does not answer.*start the server"):
         run(evaluating(*gone), run_info(tmp_path / "gone"))
 
 
