@@ -62,7 +62,10 @@ def test_every_option_of_every_group_composes(group: str, name: str) -> None:
         overrides += ["model=symbols", "data=key_value_symbols", "probe.context_tokens=80"]
     if group == "model" and name != "mistral7b":
         overrides += ["data=key_value_symbols", "probe.context_tokens=256"]
-    compose_verb("synthesize" if group == "instructions" else "train", overrides)
+    if (group, name) == ("suite", "custom"):
+        overrides += ["suite.tasks=[boolq]"]
+    verbs = {"instructions": "synthesize", "suite": "evaluate"}
+    compose_verb(verbs.get(group, "train"), overrides)
 
 
 @pytest.mark.parametrize("verb", [v for v in VERBS if v != "report"])

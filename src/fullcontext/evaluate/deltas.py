@@ -101,8 +101,8 @@ def _by_document(
     for record in records:
         if record["filter"] == kind and metric in record["scores"]:
             # Questions on one context of an exported probe are not independent.
-            shared = [record.get("task"), record.get("length"), record["set"]]
-            cluster = str(shared if "set" in record else record["doc_id"])
+            own = "set" not in record
+            cluster = str(record["doc_id"] if own else (record.get("length"), record["set"]))
             found[record["doc_id"], record["doc_hash"]] = (record["scores"][metric], cluster)
     return found
 

@@ -129,6 +129,7 @@ def lines(samples: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
             if _is_number(sample.get(metric)) and not is_mark(metric, sample[metric])
         }
         doc = sample["doc"] if isinstance(sample["doc"], dict) else {}
+        is_probe = {"set", "position", "depth"} <= set(doc)
         said = sample["filtered_resps"][0] if sample["filtered_resps"] else None
         records.append(
             {
@@ -139,7 +140,7 @@ def lines(samples: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
                 "scores": numbers,
                 "prediction": said if isinstance(said, str) else None,
                 "target": sample["target"] if isinstance(sample["target"], str) else None,
-                **{key: doc[key] for key in _CARRIED if key in doc},
+                **{key: doc[key] for key in _CARRIED if is_probe and key in doc},
             }
         )
     return records

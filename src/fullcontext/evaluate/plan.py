@@ -108,10 +108,11 @@ def _plan(config: EvaluateConfig, trained: source.Trained | None, folder: Path) 
         tokenizer = tokenizers.load(config.model)
     room = Room(length, config.long, NEW_TOKENS, served)
     kept = _kept_tokenizer(config, tokenizer, folder) if config.suite.lengths else None
-    entries = tasks.load(config, kept) if config.suite.tasks else []
+    finished = [name for name in config.suite.tasks if outcome.read(folder, name) is not None]
+    entries = tasks.load(config, kept, finished) if config.suite.tasks else []
     plan = Plan(config, trained, tokenizer, room, entries, texts.entries(config, tokenizer))
     for entry in entries:
-        if outcome.read(folder, entry.name) is None:
+        if entry.name not in finished:
             _check(entry, plan)
     return plan
 

@@ -1,7 +1,7 @@
 """What is to be evaluated, found and built by lm-evaluation-harness before any model is loaded."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,8 +37,10 @@ def need_lm_eval() -> None:
         ) from error
 
 
-def load(config: EvaluateConfig, tokenizer: str | None) -> list[Entry]:
-    """The suite's tasks with their data; `tokenizer` is the folder that RULER counts tokens with.
+def load(config: EvaluateConfig, tokenizer: str | None, finished: Collection[str]) -> list[Entry]:
+    """The suite's tasks with their data, those of `finished` entries left out.
+
+    `tokenizer` is the folder that RULER counts tokens with.
 
     Raises ConfigError in one sentence if lm-eval, a package of a task, a task or its data is not
     here.
@@ -51,11 +53,18 @@ def load(config: EvaluateConfig, tokenizer: str | None) -> list[Entry]:
                 f"tasks.include={config.tasks.include!r} is no folder; name one with lm-eval YAML"
                 " files"
             )
-        known = TaskManager(include_path=config.tasks.include, metadata=_facts(config, tokenizer))
+        facts, own = _facts(config, tokenizer), config.tasks.include
+        # Its own tasks are thousands of files, seconds of work: read only if they are asked for.
+        known = TaskManager(include_path=own, include_defaults=False, metadata=facts)
+        if not set(config.suite.tasks) <= {*known.all_tasks, *finished}:
+            known = TaskManager(include_path=own, metadata=facts)
         folder = Path(config.data_folder) if config.data_folder is not None else None
         with local_data.reachable(folder):
             return [
-                _entry(known, name, config.suite.shots.get(name)) for name in config.suite.tasks
+                Entry(name, [], {}, None)
+                if name in finished
+                else _entry(known, name, config.suite.shots.get(name))
+                for name in dict.fromkeys(config.suite.tasks)
             ]
 
 
