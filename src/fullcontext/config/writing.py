@@ -147,7 +147,7 @@ class TemplateWriter(WriterConfig):
 
     name: str = "template"
     whole: float = 0.0
-    """Share of the fine-grained questions that quote some words and ask for their whole sentence."""
+    """Share of fine-grained questions that quote some words and ask for their whole sentence."""
 
     def __post_init__(self) -> None:
         check.within("writer.whole", self.whole, 0, 1)
