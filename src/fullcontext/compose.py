@@ -23,6 +23,7 @@ VERBS = {
     "synthesize": schema.SynthesizeConfig,
     "train": schema.TrainConfig,
     "probe": schema.ProbeRunConfig,
+    "evaluate": schema.EvaluateConfig,
     "report": schema.ReportConfig,
 }
 
@@ -48,6 +49,8 @@ _OPTIONS: dict[str, dict[str, type[Any]]] = {
         "chat": schema.ChatInstructions,
     },
     "objective": {"sft": schema.SftConfig},
+    "probe": {"custom": schema.ProbeConfig, "replay": schema.ReplayConfig},
+    "answerer": {"local": schema.LocalAnswerer, "openai": schema.OpenAIAnswerer},
 }
 """Groups whose options differ in their *fields*: the dataclass is the option."""
 
@@ -196,14 +199,17 @@ def read_yaml(path: Path, kind: type[T]) -> T:
 
 
 def _kind_of(group: str, node: DictConfig) -> str:
-    """The option whose fields are those of `node`: a run folder stores values, not classes."""
+    """The option with the fewest fields that has those of `node`: a run folder stores values, not
+    classes, and one of an earlier version lacks what was added since."""
     keys = set(node)
-    fitting = [
-        name for name, option in _OPTIONS[group].items() if set(option.__dataclass_fields__) == keys
-    ]
+    fitting = {
+        name: len(option.__dataclass_fields__)
+        for name, option in _OPTIONS[group].items()
+        if keys <= set(option.__dataclass_fields__)
+    }
     if not fitting:
         raise ConfigError(f"{group} with the keys {sorted(map(str, keys))} is of no known kind")
-    return fitting[0]
+    return min(fitting, key=lambda name: fitting[name])
 
 
 def option(group: str, config: Any) -> list[str]:

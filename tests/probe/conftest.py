@@ -1,5 +1,6 @@
 """Prompts and models of the probes' tests, made once."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -40,3 +41,14 @@ def text_model(text: tuple[ProbeRunConfig, Prompt]) -> Any:
 @pytest.fixture(autouse=True)
 def one_thread() -> None:
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def small(text: tuple[ProbeRunConfig, Prompt]) -> ProbeRunConfig:
+    """The verb's configuration at the size of a test."""
+    config, _ = text
+    probe = replace(
+        config.probe, tasks=["code", "key_value"], context_tokens=700, contexts=1, questions=3,
+        max_new_tokens=3,
+    )  # fmt: skip
+    return replace(config, probe=probe)

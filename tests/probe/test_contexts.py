@@ -6,10 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fullcontext.compose import ConfigError
-from fullcontext.config import KeyValueConfig, QuestionPosition
-from fullcontext.config.verbs import TASKS
+from fullcontext.config import TASKS, KeyValueConfig, QuestionPosition
 from fullcontext.data.tokens import Prompt
-from fullcontext.probe import contexts
+from fullcontext.probe import contexts, filling
 from fullcontext.probe.items import Item
 
 MORE = settings(max_examples=12, deadline=None)
@@ -52,16 +51,17 @@ def test_a_context_is_full_but_never_too_long(made, task, seed, tokens, new):
     answer = max(new, *(len(one.answer) for one in asked))
     used = len(context.example.context) + max(len(one.prompt) for one in asked) + answer
     assert tokens - 250 < used <= tokens
-    assert len(asked) == len(context.items) >= contexts.LEAST_ITEMS
+    assert len(context.items) >= filling.LEAST_ITEMS
+    assert task == "spread" or len(asked) == len(context.items)
 
 
 @pytest.mark.parametrize("task", TASKS)
 def test_the_context_is_the_tokenised_text(made, text, task):
     _, prompt = text
     context = made(task)
-    asked = context.example.asked[3]
+    asked, query = context.example.asked[3], context.queries[3]
     texts = [item.text for item in context.items]
-    text = prompt.text(texts, context.items[asked.position].question)
+    text = prompt.text(texts, query.question)
     row = [prompt.encoder.bos, *prompt.encoder.encode_end(text, start_of_row=True)]
     assert row == [*context.example.context, *asked.prompt]
 
@@ -110,8 +110,8 @@ def test_two_answers_to_one_question_are_found():
 def test_text_that_holds_a_special_token_never_enters_a_context(text):
     _, prompt = text
     keep = lambda one, other: False  # noqa: E731
-    assert contexts._stands(Item("x = 1", "x", "?", "x"), [], keep, prompt)
-    assert not contexts._stands(Item("x = '</s>'", "x", "?", "x"), [], keep, prompt)
+    assert filling.stands(Item("x = 1", "x", "?", "x"), [], keep, prompt)
+    assert not filling.stands(Item("x = '</s>'", "x", "?", "x"), [], keep, prompt)
 
 
 def test_too_short_a_context_is_refused_with_the_length_that_is_enough(made):
@@ -120,7 +120,7 @@ def test_too_short_a_context_is_refused_with_the_length_that_is_enough(made):
     ) as error:
         made("document", context_tokens=300)
     enough = int(str(error.value).split("raise it to ")[1].split()[0])
-    assert len(made("document", context_tokens=enough).items) == contexts.LEAST_ITEMS
+    assert len(made("document", context_tokens=enough).items) == filling.LEAST_ITEMS
 
 
 def test_too_few_items_for_the_context_are_refused(symbols):
@@ -175,3 +175,24 @@ def test_a_model_that_reads_the_question_first_is_probed_that_way(text, position
         assert whole.index(question) < whole.index(each.items[0].text)
         used = len(row) + max(len(asked.answer), wanted.max_new_tokens)
         assert used <= wanted.context_tokens
+
+
+def test_a_shorter_context_holds_the_first_items_of_a_longer_one(made):
+    short, long = made("code", context_tokens=800), made("code", context_tokens=2000)
+    assert long.items[: len(short.items)] == short.items
+    assert len(long.items) > len(short.items)
+
+
+def test_a_budget_takes_the_first_sets_of_every_task_and_length(text):
+    config, prompt = text
+    probe = replace(
+        config.probe, tasks=["code", "database"], context_tokens=[700, 900], contexts=4, questions=3
+    )
+    asked = contexts.build(prompt, config.data, probe, 0, 8192)
+    every = sum(each.tokens for given in asked.values() for each in given)
+    half = contexts.within(asked, every // 2 + 200)
+    assert {each.set for given in half.values() for each in given} == {0, 1}
+    assert [len(given) for given in half.values()] == [4, 4]  # two sets of two lengths
+    assert contexts.within(asked, None) == asked
+    with pytest.raises(ConfigError, match="budget_tokens=100 does not reach"):
+        contexts.within(asked, 100)

@@ -1,9 +1,25 @@
-from fullcontext.report.accounts import SHOWN, data_groups, fits
+from fullcontext.report import findings
+from fullcontext.report.accounts import SHOWN, cost, data_groups, fits
 from fullcontext.report.runs import read
+from tests.report.folders import write_run
 
 
 def amounts(examples):
     return {"examples": examples, "tokens": 10 * examples, "supervised_tokens": examples}
+
+
+def found(*runs):
+    return findings.find(list(runs), baseline=None, permutations=100, seed=0)
+
+
+def test_hours_are_seconds_times_ranks_and_add_up(tmp_path):
+    gpu = write_run(tmp_path / "a", seconds=1800.0, ranks=8, device="cuda")
+    cpu = write_run(tmp_path / "b", seconds=3600.0, ranks=2, device="cpu")
+    (cpu / "config.yaml").write_text("seed: 0\nlr: 1\n")
+    given = cost(found(read(gpu), read(cpu)))
+    assert [row["hours"] for row in given["rows"]] == ["4 GPU-h", "2 CPU-h"]
+    assert given["total"] == "4 GPU-h + 2 CPU-h"
+    assert not given["mfu"]
 
 
 def test_accounts_are_tables_with_shares_and_the_smallest_sources_together(trained):
@@ -15,7 +31,7 @@ def test_accounts_are_tables_with_shares_and_the_smallest_sources_together(train
     run.data["by_source"] = sources
     run.data["by_length"] = {"4-7": amounts(1), "8-11": amounts(3)}
     run.data["by_depth"] = {"0-1": amounts(4)}
-    lengths, by_source = data_groups([run], ["demo"])[0]["amounts"]
+    lengths, by_source = data_groups(found(run))[0]["amounts"]
     assert [row["cells"][0]["share"] for row in lengths["rows"]] == ["25.0 %", "75.0 %"]
     assert [row["cells"][1]["value"] for row in lengths["rows"]] == ["10", "30"]
     assert by_source["rows"][-1]["name"] == "others" and len(by_source["rows"]) == SHOWN + 1

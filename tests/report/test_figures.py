@@ -1,20 +1,26 @@
+import json
+
 import numpy as np
 import pytest
 
-from fullcontext.report import data_figures, drawing, figures
-from fullcontext.report.curves import measure
+from fullcontext.report import data_figures, drawing, figures, findings, panels, training
 from fullcontext.report.runs import read
 from tests.report.folders import answers, u_shape, write_answers, write_run
 
 
-def outcomes(folder):
-    return measure([read(folder)], ["demo"], 5, 100, 0)
+def found(*folders, **settings):
+    given = {"baseline": None, "permutations": 100, "seed": 0}
+    return findings.find([read(folder) for folder in folders], **(given | settings))
+
+
+def outcomes(*folders):
+    return found(*folders).outcomes
 
 
 def test_a_depth_figure_is_written_and_draws_both_steps(trained, tmp_path):
     drawn = figures.score_by_depth(outcomes(trained), tmp_path)
     assert (tmp_path / "depth_document.png").stat().st_size > 10_000
-    assert drawn.svg.count('class="run r0"') == 3  # two lines, and a band where scores differ
+    assert drawn.svg.count('class="run r0"') == 4  # two lines with their bands
     assert "n per bin 8, 4 contexts, 95 % bands by context" in drawn.svg
     assert "demo at step 0: 50, 50, 50, 50, 50" in drawn.alt
 
@@ -34,10 +40,9 @@ def test_svg_follows_the_page_in_colours_and_ids(trained, tmp_path):
 
 
 def test_run_names_are_escaped_and_no_formulas(tmp_path):
-    folder = write_run(tmp_path / "run")
+    folder = write_run(tmp_path / "run", name='_$x^{$<script>"')
     write_answers(folder, 0, answers(u_shape, task="a$b"))
-    found = measure([read(folder)], ['_$x^{$<script>"'], 5, 100, 0)
-    drawn = figures.score_by_depth(found, tmp_path)
+    drawn = figures.score_by_depth(outcomes(folder), tmp_path)
     assert "<script>" not in drawn.svg
     assert (tmp_path / "depth_a_b.png").exists()
 
@@ -47,29 +52,45 @@ def test_colour_and_marker_tell_64_runs_apart():
 
 
 def test_many_runs_get_a_panel_each(tmp_path):
-    folder = write_run(tmp_path / "run")
-    write_answers(folder, 0, answers(u_shape))
-    few, many = ([read(folder)] * n for n in (figures.CROWD, figures.CROWD + 1))
-    assert figures.small_multiples(measure(few, ["x"] * len(few), 5, 100, 0)) == []
-    drawn = figures.small_multiples(measure(many, ["x"] * len(many), 5, 100, 0))
-    assert [outcome.run for outcome, _ in drawn] == list(range(figures.CROWD + 1))
+    folders = [write_run(tmp_path / f"run{at}") for at in range(figures.CROWD + 1)]
+    for folder in folders:
+        write_answers(folder, 0, answers(u_shape))
+    assert panels.small(outcomes(*folders[:-1])) == []
+    drawn = panels.small(outcomes(*folders))
+    assert [outcome.index for outcome, _ in drawn] == list(range(figures.CROWD + 1))
+    assert "by depth bin 100, 50, 50, 50, 100" in drawn[0][1]
+
+
+def test_of_very_many_groups_the_baseline_and_both_ends_are_drawn(tmp_path):
+    folders = [write_run(tmp_path / f"run{at:02d}") for at in range(30)]
+    for at, folder in enumerate(folders):
+        (folder / "config.yaml").write_text(f"lr: {at}\nprobe: {{bins: 5}}\n")
+        write_answers(folder, 0, answers(lambda depth, at=at: at / 30))
+    shown = figures.drawn(found(*folders, baseline="lr=15"))
+    assert shown == [*range(11), 15, *range(18, 30)]
 
 
 def test_long_series_are_thinned_to_means_of_blocks():
-    points = [(float(step), 10.0 * step, float(step % 2)) for step in range(100)]
-    x, y = figures.thinned(points, "tokens", 50)
-    assert len(x) == 50
-    assert x[0] == 5 and np.allclose(y, 0.5)
+    step = np.arange(100.0)
+    line = training.thinned(training.Series(10 * step, step % 2), 50)
+    assert len(line.x) == 50
+    assert line.x[0] == 5 and np.allclose(line.y, 0.5)
+
+
+def test_the_mean_of_seeds_goes_as_far_as_all_of_them():
+    x = np.arange(1.0, 11)
+    line = training.mean([training.Series(x, 0 * x), training.Series(x[:5], 0 * x[:5] + 1)])
+    assert (line.x[0], line.x[-1]) == (1, 5) and np.allclose(line.y, 0.5)
 
 
 def test_a_metric_without_tokens_has_no_token_figure(trained, tmp_path):
-    run = read(trained)
-    bare = [{key: value for key, value in line.items() if key != "tokens"} for line in run.metrics]
-    (trained / "metrics.jsonl").write_text("".join(f"{line}\n".replace("'", '"') for line in bare))
-    run = read(trained)
-    assert figures.training([run], ["demo"], "loss", "tokens", tmp_path) is None
-    assert figures.training([run], ["demo"], "loss", "step", tmp_path) is not None
-    assert figures.training([run], ["demo"], "absent", "step", tmp_path) is None
+    lines = [json.loads(line) for line in (trained / "metrics.jsonl").read_text().splitlines()]
+    bare = [{key: value for key, value in line.items() if key != "tokens"} for line in lines]
+    (trained / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in bare))
+    history = training.History(found(trained), [0])
+    assert training.figures(history, "tokens", tmp_path) == []
+    titles = [each.title for each in training.figures(history, "step", tmp_path)]
+    assert titles == ["training loss", "learning rate", "gradient norm", "loss: fine grained"]
 
 
 @pytest.mark.parametrize(

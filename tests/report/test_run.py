@@ -1,8 +1,13 @@
+import csv
 import re
 import shutil
+import socketserver
 import subprocess
+from contextlib import contextmanager
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -10,12 +15,17 @@ from fullcontext.compose import ConfigError, RunInfo
 from fullcontext.config.verbs import ReportConfig
 from fullcontext.report.run import run
 from tests.report.folders import answers, u_shape, write_answers, write_run
+from tests.report.test_offline import framed, whole
 
 CHROMIUM = Path("/usr/bin/chromium")
+CHROMIUM_ITSELF = re.compile(
+    r" (https?://)?(?!fonts\.)[a-z0-9.-]+\.(google|googleapis|gvt1)\.com[:/]"
+)
+"""What the browser asks for of its own accord, whatever it shows."""
 
 
 def report(out, *folders, **settings):
-    config = ReportConfig(runs=[str(folder) for folder in folders], bootstrap=100, **settings)
+    config = ReportConfig(runs=[str(folder) for folder in folders], permutations=100, **settings)
     return run(config, RunInfo(out, {}, [])).read_text()
 
 
@@ -47,12 +57,13 @@ class Outline(HTMLParser):
 def test_the_report_is_a_page_figures_and_a_table(trained, tmp_path, capsys):
     report(tmp_path / "out", trained.parent)
     assert capsys.readouterr().out.splitlines()[-1] == str(tmp_path / "out" / "report.html")
-    assert "70.0 [70.0, 70.0]" in (tmp_path / "out" / "table.md").read_text()
+    assert "70.0 [45.0, 87.0]" in (tmp_path / "out" / "table.md").read_text()
     assert {path.name for path in (tmp_path / "out" / "figures").iterdir()} >= {
         "depth_document.png",
         "diagnostic_document.png",
         "train_loss_by_step.png",
         "train_loss_by_tokens.png",
+        "train_loss_by_seconds.png",
         "train_lr_by_step.png",
         "train_grad_norm_by_step.png",
         "data_length_0.png",
@@ -122,7 +133,7 @@ def test_the_claim_stands_beside_what_was_obtained(trained, tmp_path):
     (trained / "config.yaml").write_text("probe: {bins: 5}\nclaim: It stays flat.\n")
     page = report(tmp_path, trained)
     assert "It stays flat." in page
-    assert "avg 70.0 [70.0, 70.0], changed by +20.0 [20.0, 20.0]; litm 50.0 [50.0, 50.0]" in page
+    assert "avg 70.0 [45.0, 87.0], changed by +20.0 " in page
 
 
 def test_realised_data_stands_beside_what_was_requested(trained, tmp_path):
@@ -157,26 +168,125 @@ def test_no_run_is_an_error(tmp_path):
         report(tmp_path / "out", tmp_path)
 
 
+def sweep(tmp_path):
+    """Two values and two seeds, probed at two lengths, strictly too, and on two items at once."""
+    for value in (32, 64):
+        for seed in (0, 1):
+            folder = write_run(tmp_path / "sweep" / f"{value}_{seed}", name="sweep")
+            config = f"seed: {seed}\ndata: {{size: {value}}}\nprobe: {{bins: 5}}\n"
+            (folder / "config.yaml").write_text(config)
+            given = [
+                replace(each, length=length, window=4096, strict=each.score / 2)
+                for length in (1024, 2048)
+                for each in answers(u_shape)
+            ]
+            write_answers(folder, 4, given)
+            two = [
+                replace(each, distance=(each.position % 4) / 4)
+                for each in answers(u_shape, task="spread")
+            ]
+            write_answers(folder, 4, two)
+    return tmp_path / "sweep"
+
+
+def test_a_sweep_is_compared_by_group_length_and_setting(tmp_path):
+    page = report(tmp_path / "out", sweep(tmp_path))
+    Outline(page)
+    assert "4 runs (4 trained) in 2 groups, each of one configuration" in page
+    assert "document at 2K" in page and '<h2 id="effects-h">' in page
+    assert "rows: context length in tokens; columns: depth" in page
+    assert "rows: the place half-way between the two items; columns: their distance" in page
+    written = {path.name for path in (tmp_path / "out" / "figures").iterdir()}
+    assert written >= {
+        "length_document.png",
+        "length_document_relative.png",
+        "sweep_data_size_document_at_1K_avg.png",
+        "sweep_data_size_document_at_1K_litm.png",
+        "depth_document_at_1K.png",
+        "depth_document_at_2K.png",
+    }
+
+
+def test_the_csv_is_tidy(tmp_path):
+    report(tmp_path / "out", sweep(tmp_path))
+    text = (tmp_path / "out" / "statistics.csv").read_text()
+    rows = list(csv.DictReader(text.splitlines()))
+    assert list(rows[0]) == [
+        *("group", "run", "seed", "data.size", "task", "length", "step"),
+        *("statistic", "value", "low", "high", "n", "p"),
+    ]
+    (row,) = (
+        row
+        for row in rows
+        if row["seed"] == "1" and row["data.size"] == "64" and row["task"] == "document"
+        if row["length"] == "2048" and row["statistic"] == "avg"
+    )
+    assert (row["value"], row["n"]) == ("0.7", "40")
+    assert {"avg minus size=32", "strict avg", "depth bin 1 of 5", "gap"} <= {
+        row["statistic"] for row in rows
+    }
+
+
+def test_the_baseline_is_chosen(tmp_path):
+    page = report(tmp_path / "out", sweep(tmp_path), baseline="size=64")
+    assert "minus <b>size=64</b>" in page
+
+
+def test_runs_known_from_wandb_alone_are_told(tmp_path):
+    path = tmp_path / "offline-run-20260101_000000-abc" / "run-abc.wandb"
+    path.parent.mkdir()
+    path.write_bytes(framed(whole()))
+    page = report(tmp_path / "out", path)
+    assert "Read from files of W&amp;B alone: 1 of 1." in page and "but no answers" in page
+    Outline(page)
+
+
 @pytest.mark.browser
 @pytest.mark.skipif(not CHROMIUM.exists(), reason="needs Chromium")
-def test_chromium_shows_light_and_dark(trained, tmp_path):
-    report(tmp_path / "out", trained)
-    assert (screenshot(tmp_path, "light") > 200).mean() > 0.8
-    assert (screenshot(tmp_path, "dark") < 60).mean() > 0.8
+def test_chromium_shows_light_and_dark_and_asks_for_nothing(tmp_path):
+    report(tmp_path / "out", sweep(tmp_path))
+    page = tmp_path / "out" / "report.html"
+    with refusing_proxy() as (port, asked):
+        assert (screenshot(tmp_path, "light", page, port) > 200).mean() > 0.8
+        assert (screenshot(tmp_path, "dark", page, port) < 60).mean() > 0.8
+        narrow = screenshot(tmp_path, "light", page, port, width=500)  # Chromium's least
+        assert narrow.shape[1] == 500 and (narrow > 200).mean() > 0.7
+        assert [each for each in asked if not CHROMIUM_ITSELF.search(each)] == []
+        other = tmp_path / "other.html"
+        other.write_text('<img src="http://outside.example/a.png">')
+        screenshot(tmp_path, "light", other, port)
+        assert any("outside.example" in each for each in asked)  # the proxy would have seen it
 
 
-def screenshot(tmp_path, scheme):
+@contextmanager
+def refusing_proxy():
+    """A proxy for everything, loopback too, that refuses and notes the first line of a request."""
+    asked = []
+
+    class Refuse(socketserver.StreamRequestHandler):
+        def handle(self):
+            asked.append(self.rfile.readline(1000).decode(errors="replace"))
+            self.wfile.write(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Refuse) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_address[1], asked
+        server.shutdown()
+
+
+def screenshot(tmp_path, scheme, page, port, width=1200):
     """Grey levels of the page, shape (height, width)."""
     from matplotlib.image import imread
 
-    picture, profile = tmp_path / f"{scheme}.png", tmp_path / f"profile_{scheme}"
+    picture, profile = tmp_path / f"{scheme}{width}.png", tmp_path / f"profile_{scheme}"
     flags = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run"
     flags += " --disable-background-networking --disable-component-update --disable-sync"
+    flags += " --disable-default-apps --disable-extensions --disable-domain-reliability"
     flags += f" --blink-settings=preferredColorScheme={int(scheme == 'light')}"
-    page = (tmp_path / "out" / "report.html").as_uri()
-    where = [f"--user-data-dir={profile}", f"--screenshot={picture}", "--window-size=1200,2400"]
-    subprocess.run(
-        [CHROMIUM, *flags.split(), *where, page], check=True, capture_output=True, timeout=120
-    )
+    flags += f" --proxy-server=127.0.0.1:{port} --proxy-bypass-list=<-loopback>"
+    where = [f"--user-data-dir={profile}", f"--screenshot={picture}"]
+    where.append(f"--window-size={width},2400")
+    command = [CHROMIUM, *flags.split(), *where, page.as_uri()]
+    subprocess.run(command, check=True, capture_output=True, timeout=240)
     shutil.rmtree(profile, ignore_errors=True)
     return 255 * imread(picture)[:, :, :3].mean(axis=2)

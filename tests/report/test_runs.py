@@ -33,7 +33,7 @@ def test_a_folder_without_runs_is_named(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(ConfigError, match=r"no run in .*empty.*config\.yaml"):
         find([str(tmp_path / "empty")])
-    with pytest.raises(ConfigError, match="nowhere is not a folder"):
+    with pytest.raises(ConfigError, match=r"nowhere is not a folder and no \.wandb file"):
         find([str(tmp_path / "nowhere")])
 
 

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fullcontext.report import statistics
+from fullcontext.report.moments import CONTRASTS, Moments, contrasts
 
 DEPTHS = np.arange(10) / 10
 
@@ -49,7 +50,7 @@ def test_summary_is_what_a_probe_logs():
 
 
 def test_contrasts_of_a_u_are_positive_and_of_known_size():
-    found = statistics.estimate(*stacked(U, 4), 5, 200, rng()).contrasts
+    found = statistics.estimate(*stacked(U, 4), 5).contrasts
     assert {key: each.value for key, each in found.items()} == pytest.approx(
         {"avg": 0.64, "litm": 0.5, "primacy": 0.6, "recency": 0.4, "slope": -16 / 82.5},
         abs=1e-4,
@@ -57,21 +58,74 @@ def test_contrasts_of_a_u_are_positive_and_of_known_size():
 
 
 def test_slope_of_a_line_is_its_slope():
-    found = statistics.estimate(*stacked(0.2 + 0.5 * DEPTHS, 2), 5, 100, rng()).contrasts
+    found = statistics.estimate(*stacked(0.2 + 0.5 * DEPTHS, 2), 5).contrasts
     assert found["slope"].value == pytest.approx(0.5)
 
 
-def test_equal_sets_leave_no_width_and_unequal_sets_do():
+def test_sets_that_agree_to_the_last_digit_do_not_make_a_contrast_certain():
+    found = statistics.estimate(*stacked(U, 4), 5)
+    assert np.isnan(found.contrasts["litm"].low) and np.isnan(found.contrasts["slope"].high)
+
+
+def test_intervals_are_those_of_a_t_test_over_sets():
+    litms = np.array([0.3, 0.5, 0.6, 0.6])  # mean 0.5, standard error sqrt(0.02 / 4)
     score, depth, set_id = stacked(U, 4)
-    same = statistics.estimate(score, depth, set_id, 5, 200, rng()).contrasts["avg"]
-    assert same.low == pytest.approx(same.high)
-    shifted = score + np.repeat([-0.2, 0, 0.1, 0.1], 10)
-    avg = statistics.estimate(shifted, depth, set_id, 5, 2000, rng()).contrasts["avg"]
-    assert 0.64 - 0.2 < avg.low < avg.value < avg.high <= 0.64 + 0.1 + 1e-9
+    middle = statistics.bin_index(depth, 5) == 2
+    score[middle] += 0.5 - np.repeat(litms, 2)
+    found = statistics.estimate(score, depth, set_id, 5).contrasts["litm"]
+    assert found == pytest.approx((0.5, 0.5 - 3.182 * 0.0707, 0.5 + 3.182 * 0.0707), abs=1e-3)
+
+
+def test_all_right_is_no_proof_of_1():
+    found = statistics.estimate(*stacked(np.ones(10), 4), 5)
+    avg = found.contrasts["avg"]
+    assert avg == pytest.approx((1, 1 - 10.13 / (40 + 10.13), 1), abs=1e-3)  # Wilson, 40 of 40
+    assert (found.curve.low < 0.5).all() and (found.curve.high == 1).all()
+
+
+def test_means_of_scores_stay_within_0_and_1_and_other_values_do_not():
+    score, depth, set_id = stacked(U, 4)
+    score[set_id == 3] = 1
+    avg = statistics.estimate(score, depth, set_id, 5).contrasts["avg"]
+    assert avg.low < 0.64 < avg.value < avg.high < 1
+    wide = statistics.estimate(score - 2, depth, set_id, 5).contrasts["avg"]
+    assert wide.high - wide.value == pytest.approx(3.182 * 0.36 / 4, abs=1e-3)
+    assert wide.high > -1
+
+
+def test_unequal_sets_leave_fewer_degrees_of_freedom():
+    score, depth, _ = stacked(U, 8)
+    equal, unequal = np.repeat(np.arange(8), 10), np.repeat([0, 0, 0, 0, 0, 1, 2, 3], 10)
+    free = [Moments.of(score, depth, each, 5).freedom for each in (equal, unequal)]
+    assert [free[0][key] for key in CONTRASTS] == pytest.approx([7] * 5)
+    assert all(1 < free[1][key] < 3 for key in CONTRASTS)
+
+
+def test_degrees_of_freedom_are_those_of_least_squares_residuals():
+    random = np.random.default_rng(6)
+    depth, set_id = random.random(60), random.integers(0, 5, 60) ** 2 // 4
+    found = Moments.of(random.random(60), depth, set_id, 5).freedom
+    design = np.column_stack([np.ones(60), depth])
+    away = depth - depth.mean()
+    for key, columns, weight in (
+        ("avg", design[:, :1], np.ones(60)),
+        ("slope", design, away / (away @ away)),
+    ):
+        by_set = np.array([np.where(set_id == one, weight, 0) for one in np.unique(set_id)])
+        rest = by_set @ (np.eye(60) - columns @ np.linalg.pinv(columns)) @ by_set.T
+        assert found[key] == pytest.approx(np.trace(rest) ** 2 / np.trace(rest @ rest))
+
+
+def test_what_sets_contribute_sums_to_the_contrast():
+    random = np.random.default_rng(2)
+    moments = Moments.of(random.random(90), random.random(90), random.integers(0, 5, 90), 5)
+    whole = contrasts(moments.total)
+    parts = {key: part.sum() for key, part in moments.contributions.items()}
+    assert parts == pytest.approx({key: float(value) for key, value in whole.items()})
 
 
 def test_one_set_has_no_interval():
-    found = statistics.estimate(*stacked(U, 1), 5, 100, rng())
+    found = statistics.estimate(*stacked(U, 1), 5)
     assert np.isnan(found.contrasts["litm"].low) and np.isnan(found.curve.high).all()
     assert found.contrasts["litm"].value == pytest.approx(0.5)
 
@@ -105,7 +159,7 @@ def test_permutation_stays_within_the_set():
     score, depth, set_id = stacked(np.ones(10), 2)
     score[set_id == 1] = 0  # sets differ, positions do not
     found = statistics.flat_gap(score, depth, set_id, 5, 100, rng())
-    assert found == (0.0, 0.0, 0.0, 1.0)
+    assert found == (0.0, 0.0, 0.0, 1.0, 1.0, 1.0, 1.0)
 
 
 def test_interval_of_litm_covers_the_truth():
@@ -114,7 +168,7 @@ def test_interval_of_litm_covers_the_truth():
     for _ in range(100):
         noise = random.normal(0, 0.2, 200) + np.repeat(random.normal(0, 0.1, 20), 10)
         score, depth, set_id = stacked(U, 20)
-        found = statistics.estimate(score + noise, depth, set_id, 5, 300, random)
+        found = statistics.estimate(score + noise, depth, set_id, 5)
         interval = found.contrasts["litm"]
         hits += interval.low <= truth <= interval.high
     assert 86 <= hits <= 100
@@ -141,7 +195,7 @@ items = st.lists(
 @given(st.floats(0, 1), st.integers(3, 12), st.integers(1, 4))
 def test_flat_curves_have_no_contrast(level, bins, sets):
     score, depth, set_id = stacked(np.full(10, level), sets)
-    found = statistics.estimate(score, depth, set_id, bins, 20, rng()).contrasts
+    found = statistics.estimate(score, depth, set_id, bins).contrasts
     for key in ("litm", "primacy", "recency", "slope"):
         assert found[key].value == pytest.approx(0, abs=1e-9)
 
@@ -154,7 +208,7 @@ def test_statistics_ignore_the_order_of_rows(rows, bins, random):
     found = []
     for each in (rows, mixed):
         score, depth, set_id = (np.array(column) for column in zip(*each, strict=True))
-        estimate = statistics.estimate(score, depth, set_id, bins, 30, rng())
+        estimate = statistics.estimate(score, depth, set_id, bins)
         flat = statistics.flat_gap(score, depth, set_id, bins, 30, rng())
         found.append([*estimate.curve.mean, *estimate.contrasts["avg"], *flat])
     assert found[0] == pytest.approx(found[1], nan_ok=True, abs=1e-9)
@@ -164,7 +218,7 @@ def test_statistics_ignore_the_order_of_rows(rows, bins, random):
 @settings(max_examples=50)
 def test_intervals_contain_the_point(rows, bins):
     score, depth, set_id = (np.array(column) for column in zip(*rows, strict=True))
-    found = statistics.estimate(score, depth, set_id, bins, 50, rng())
+    found = statistics.estimate(score, depth, set_id, bins)
     for each in found.contrasts.values():
         if np.isfinite(each.low):
             assert each.low <= each.value <= each.high
@@ -184,7 +238,7 @@ def test_a_dip_in_the_middle_is_positive_litm(depth_of_dip, sets):
 def test_summary_agrees_with_the_estimate(rows, bins):
     score, depth, set_id = (np.array(column) for column in zip(*rows, strict=True))
     cheap = statistics.summary(score, depth, set_id, bins)
-    full = statistics.estimate(score, depth, set_id, bins, 20, rng())
+    full = statistics.estimate(score, depth, set_id, bins)
     assert cheap["avg"] == pytest.approx(full.contrasts["avg"].value, abs=1e-9)
     assert cheap["litm"] == pytest.approx(full.contrasts["litm"].value, abs=1e-9, nan_ok=True)
     assert cheap["worst"] == pytest.approx(np.nanmin(full.curve.mean), abs=1e-9)

@@ -1,9 +1,12 @@
+import re
+from dataclasses import replace
+
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fullcontext.report import table
-from fullcontext.report.curves import measure
+from fullcontext.report import findings, table, wording
 from fullcontext.report.runs import read
 from tests.report.folders import answers, u_shape, write_answers, write_run
 
@@ -15,39 +18,10 @@ def runs(tmp_path, *configs):
     return [read(folder) for folder in folders]
 
 
-def test_only_differing_keys_are_shown(tmp_path):
-    found = table.differing(
-        runs(
-            tmp_path,
-            "seed: 0\nlr: 1.0e-3\ndata: {size: 64}",
-            "seed: 1\nlr: 0.001\ndata: {size: 128}",
-        )
-    )
-    assert found == {"seed": ["0", "1"], "data.size": ["64", "128"]}
-
-
-def test_names_and_claims_are_no_difference(tmp_path):
-    assert table.differing(runs(tmp_path, "name: a\nclaim: x", "name: b\nclaim: y")) == {}
-
-
-def test_a_missing_section_is_no_difference_but_a_missing_key_is(tmp_path):
-    found = table.differing(
-        runs(tmp_path, "data: {a: 1, b: 2}\nschedule: {peak: 1}", "data: {a: 1}")
-    )
-    assert found == {"data.b": ["2", table.NOTHING]}
-
-
-def test_labels_are_unique_and_short(tmp_path):
-    found = [read(write_run(tmp_path / f"{index}", name="n" * 80)) for index in range(2)]
-    names = table.labels(found)
-    assert len(set(names)) == 2
-    assert all(len(name) <= table.LABEL_LENGTH + 3 for name in names)
-
-
 @given(st.text(), st.integers(3, 20))
 def test_shortened_text_is_one_line_of_at_most_the_length(text, length):
-    assert len(table.shorten(text, length)) <= length
-    assert "\n" not in table.shorten(text, length)
+    assert len(wording.shorten(text, length)) <= length
+    assert "\n" not in wording.shorten(text, length)
 
 
 @pytest.mark.parametrize(
@@ -55,26 +29,54 @@ def test_shortened_text_is_one_line_of_at_most_the_length(text, length):
     [(None, "–"), (float("nan"), "–"), (1234567.0, "1,234,567"), (4.0339, "4.034"), (0, "0")],
 )
 def test_numbers_read_well(value, text):
-    assert table.number(value, 4) == text
+    assert wording.number(value, 4) == text
 
 
 def test_points_have_no_negative_zero():
-    assert [table.points(value) for value in (0.5, -0.0001, float("nan"))] == ["50.0", "0.0", "–"]
+    assert [wording.points(value) for value in (0.5, -0.0001, float("nan"))] == ["50.0", "0.0", "–"]
+
+
+def found(given, **settings):
+    return findings.find(given, **({"baseline": None, "permutations": 100, "seed": 0} | settings))
 
 
 def test_markdown_holds_the_statistics_and_escapes_pipes(trained):
-    run = read(trained)
-    outcomes = measure([run], ["a|b"], 5, 100, 0)
-    lines = table.markdown([run], ["a|b"], outcomes, "Title").splitlines()
-    assert lines[2].startswith("| run | state | final train loss | document avg |")
-    assert lines[4].startswith("| a\\|b | finished | 1 | 70.0 [70.0, 70.0] | 50.0 [50.0, 50.0] |")
-    assert "n=40" in lines[4]
+    (trained / "status.json").write_text('{"name": "a|b", "state": "finished"}')
+    lines = table.markdown(found([read(trained)]), "Title").splitlines()
+    assert lines[4].startswith("| run | state | runs | final train loss | document avg |")
+    start = "| a\\|b | finished | 1 | 1 | 70.0 [45.0, 87.0] | 50.0 no interval |"
+    assert lines[6].startswith(start)
+    assert "n=40" in lines[6]
 
 
 def test_markdown_rows_are_as_wide_as_the_header(tmp_path):
-    first, second = runs(tmp_path, "seed: 0", "seed: 1")
+    first, second = runs(tmp_path, "lr: 0", "lr: 1")
     write_answers(second.folder, 0, answers(u_shape))
-    found = [read(first.folder), read(second.folder)]
-    outcomes = measure(found, ["x", "y"], 5, 100, 0)
-    lines = table.markdown(found, ["x", "y"], outcomes, "t").splitlines()[2:6]
+    given = found([read(first.folder), read(second.folder)])
+    lines = table.markdown(given, "t").splitlines()[4:8]
     assert len({line.count("|") for line in lines}) == 1
+
+
+def test_latex_is_escaped_and_rows_are_as_wide_as_the_header(tmp_path):
+    given = runs(tmp_path, "a_b: 50%\nprobe: {bins: 5}", "a_b: '{x}&\\y'\nprobe: {bins: 5}")
+    for run in given:
+        write_answers(run.folder, 0, answers(u_shape))
+    text = table.latex(found([read(run.folder) for run in given]), "t_1")
+    assert r"50\%" in text and r"\{x\}\&\textbackslash{}y" in text and r"t\_1" in text
+    for part in text.split(r"\toprule")[1:]:
+        rows = [line for line in part.split(r"\bottomrule")[0].splitlines() if "&" in line]
+        names, *body = [len(re.findall(r"(?<!\\)&", row)) for row in rows[1:]]
+        assert set(body) == {names}
+
+
+def test_effects_have_p_values_after_holm(tmp_path):
+    given = runs(tmp_path, "lr: 0\nprobe: {bins: 5}", "lr: 1\nprobe: {bins: 5}")
+    write_answers(given[0].folder, 0, answers(lambda depth: 0.1))
+    better = [replace(each, score=0.5 + 0.01 * each.set) for each in answers(u_shape)]
+    write_answers(given[1].folder, 0, better)
+    made = found([read(run.folder) for run in given])
+    (effect,) = made.effects
+    raw = {key: effect.found.contrasts[key].p_value for key in ("avg", "litm")}
+    assert effect.found.contrasts["avg"].value == pytest.approx(0.415)
+    assert effect.adjusted["avg"] == pytest.approx(2 * raw["avg"]) or np.isnan(raw["litm"])
+    assert table.effects(made).rows[0][:2][0] == "run1"

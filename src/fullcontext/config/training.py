@@ -52,13 +52,21 @@ class Precision(StrEnum):
             )
 
 
+class MirrorKind(StrEnum):
+    """A tracker that mirrors the run folder."""
+
+    wandb = "wandb"
+    trackio = "trackio"
+
+
 class TrackingMode(StrEnum):
     """Where W&B records go; the run folder is always written."""
 
     auto = "auto"
+    """Online where there is a key and a server, else offline; `WANDB_MODE` is obeyed."""
     online = "online"
+    """Tries without a key in sight, too; offline if that fails."""
     offline = "offline"
-    disabled = "disabled"
 
 
 @dataclass(kw_only=True)
@@ -209,14 +217,21 @@ class CheckpointConfig:
 
 @dataclass(kw_only=True)
 class TrackingConfig:
-    """W&B mirrors the run folder; it can never stop a run."""
+    """Mirrors of the run folder; none of them can stop or hold a run."""
 
+    mirrors: list[MirrorKind] = field(default_factory=list)
+    """Trackers that get every record; none where the run folder is enough."""
     mode: TrackingMode = TrackingMode.auto
-    """`auto` goes offline by itself when there is no key or no network."""
+    """Of W&B."""
     project: str = "fullcontext"
     entity: str | None = None
+    """Of W&B: a team; null takes the user's own."""
+    upload_export: bool = False
+    """Uploads the exported model (a 7B in fp32 has 29 GB); false notes where it stands."""
     init_timeout_s: int = 20
+    """Seconds that a W&B server gets to answer before records stay offline."""
     finish_timeout_s: int = 60
+    """Seconds after the last step in which a mirror may send what is left."""
 
     def __post_init__(self) -> None:
         check.within("tracking.init_timeout_s", self.init_timeout_s, 1)

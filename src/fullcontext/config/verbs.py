@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from fullcontext.config import check
 from fullcontext.config.corpus import CorpusConfig, InstructionsConfig
 from fullcontext.config.data import DataConfig
+from fullcontext.config.probing import AnswererConfig, ProbeConfig, ReplayConfig
 from fullcontext.config.sharding import AttentionConfig, Checkpointing, ShardingConfig
 from fullcontext.config.training import (
     CheckpointConfig,
@@ -19,46 +20,6 @@ from fullcontext.config.training import (
     TrackingConfig,
 )
 from fullcontext.config.writing import EvidenceCheck, FiltersConfig, JudgeConfig, WriterConfig
-
-TASKS = ("document", "code", "database", "key_value")
-"""The probes: VaL's three and the fact-free one."""
-
-
-@dataclass(kw_only=True)
-class ProbeConfig:
-    """Which positions are asked of which tasks, and how often."""
-
-    tasks: list[str]
-    context_tokens: int = 1024
-    """Length of every probed context, prompt and longest answer counted in."""
-    contexts: int = 4
-    """Contexts ("sets" in VaL) of each task; the unit of the bootstrap."""
-    questions: int | None = None
-    """Positions asked in each context, evenly spaced; null asks every item."""
-    bins: int = 10
-    """Depth bins of the curve."""
-    max_new_tokens: int = 48
-    every_steps: int = 0
-    """Probes in training every so many steps, the start included; the end is always probed."""
-    at_steps: list[int] = field(default_factory=list)
-    """Probes in training at these steps, too."""
-
-    def __post_init__(self) -> None:
-        for task in self.tasks:
-            check.one_of("probe.tasks", task, TASKS)
-        check.within("probe.context_tokens", self.context_tokens, 32)
-        check.within("probe.contexts", self.contexts, 1)
-        check.within("probe.questions", self.questions, 2)
-        check.within("probe.bins", self.bins, 3)
-        check.within("probe.max_new_tokens", self.max_new_tokens, 1)
-        check.within("probe.every_steps", self.every_steps, 0)
-        for step in self.at_steps:
-            check.within("probe.at_steps", step, 0)
-
-    def is_due(self, step: int, last: int) -> bool:
-        """Whether training probes after `step` steps of `last`."""
-        regular = self.every_steps > 0 and step % self.every_steps == 0
-        return bool(self.tasks) and (regular or step in self.at_steps or step == last)
 
 
 @dataclass(kw_only=True)
@@ -164,7 +125,11 @@ class TrainConfig:
         for stage in self.data.all_stages:
             self._check_stage(stage)
         if self.probe.tasks:
-            self._check_length("probe.context_tokens", self.probe.context_tokens)
+            self._check_length("probe.context_tokens", self.probe.longest)
+        if isinstance(self.probe, ReplayConfig):
+            raise ValueError(
+                "probe=replay trains nothing; replay with: python probe.py probe=replay"
+            )
 
     def _check_stage(self, stage: DataConfig) -> None:
         longest = stage.context_range[1]
@@ -204,6 +169,7 @@ class ProbeRunConfig:
     model: ModelConfig
     probe: ProbeConfig
     data: DataConfig
+    answerer: AnswererConfig
     attention: AttentionConfig
     positions: PositionsConfig
     precision: Precision = Precision.bf16
@@ -215,6 +181,8 @@ class ProbeRunConfig:
     seed: int = 0
     threads: int | None = None
     name: str | None = None
+    export: str | None = None
+    """Folder to which the questions are written as lm-eval tasks; nothing is answered then."""
 
     def __post_init__(self) -> None:
         self.precision.refuse_lossy()
@@ -222,18 +190,21 @@ class ProbeRunConfig:
 
 @dataclass(kw_only=True)
 class ReportConfig:
-    """report.py: run folders -> one page, figures and a table."""
+    """report.py: runs -> one page, figures and tables."""
 
     runs: list[str]
-    """Run folders, or folders that hold them."""
+    """Run folders, folders that hold them, or .wandb files."""
+    baseline: str | None = None
+    """What every other group is compared with: a label on the page, KEY=VALUE, the name of a run or
+    its folder; null takes the first group."""
     title: str = "fullcontext report"
     output: str | None = None
     """Folder of the page; null uses the verb's own output folder."""
-    bootstrap: int = 1000
-    """Resamples behind each interval."""
+    permutations: int = 1000
+    """Permutations behind each flat gap and its p."""
     seed: int = 0
 
     def __post_init__(self) -> None:
         if not self.runs:
             raise ValueError("runs is empty; name at least one run: python report.py FOLDER ...")
-        check.within("bootstrap", self.bootstrap, 100)
+        check.within("permutations", self.permutations, 100)

@@ -181,6 +181,7 @@ class Prompt:
         self._closed = markup.render(config.closed_prompt, chat, encoder.tokenizer)
         self._space, self.end_token = markup.around_answer(chat, encoder.tokenizer)
         self._head, rest = markup.around_context(config, chat, encoder.tokenizer)
+        self._bare = markup.around_context(config, Chat.none, encoder.tokenizer)
         self.end = rest[: len(rest) - len(rest.lstrip("\n"))]
         self._tail = rest[len(self.end) :]
         self._end = np.array([self.end_token], np.int32)
@@ -257,3 +258,10 @@ class Prompt:
         """The whole prompt as text, without the beginning-of-sequence token."""
         head, tail = (part.replace("{question}", question) for part in (self._head, self._tail))
         return head + self.separator.join(segments) + self.end + tail
+
+    def around(self, question: str, *, bare: bool = False) -> tuple[str, str]:
+        """What stands before and after the joined segments of a context, the beginning-of-sequence
+        token written out; `bare` leaves all markup out, as the user would say it."""
+        start = self.encoder.tokenizer.bos_token if self._bos and not bare else ""
+        head, tail = self._bare if bare else (start + self._head, self.end + self._tail)
+        return head.replace("{question}", question), tail.replace("{question}", question)

@@ -1,22 +1,24 @@
 """Probed contexts: as many items as fit, none truncated, no question ambiguous."""
 
+import logging
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import accumulate
 
 import numpy as np
 
 from fullcontext.compose import ConfigError
-from fullcontext.config import DataConfig, ProbeConfig
+from fullcontext.config import DataConfig, ProbeConfig, ProbeSource
 from fullcontext.data.tokens import Prompt
-from fullcontext.probe import code, database, document, key_value
-from fullcontext.probe.items import Item
-from fullcontext.probe.score import score
-from fullcontext.records import Asked, Example, Ids
+from fullcontext.probe import filling, released, spread
+from fullcontext.probe.items import Item, Query
+from fullcontext.probe.released import ReleasedSet
+from fullcontext.probe.score import film
+from fullcontext.records import Example
 
-LEAST_ITEMS = 10
-"""Fewer positions than this make no curve."""
+log = logging.getLogger("fullcontext")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,34 +27,36 @@ class ProbeContext:
 
     task: str
     set: int
+    length: int
+    """Tokens that were asked for: prompt and longest answer counted in."""
     items: tuple[Item, ...]
     """In their order in the context."""
+    queries: tuple[Query, ...]
     example: Example
-    """The context, and the asked questions with their item's `position` and `depth`."""
+    """The context, and the queries as tokens."""
 
-
-@dataclass(frozen=True, slots=True)
-class _Source:
-    candidates: Iterator[Item]
-    clash: Callable[[Item, Item], bool]
-    remedy: str
-    """What to change when the candidates run out."""
+    @property
+    def tokens(self) -> int:
+        """Tokens that run through the model: the context once, and every query."""
+        return self.example.tokens
 
 
 def build(
     prompt: Prompt, data: DataConfig, config: ProbeConfig, seed: int, max_positions: int
 ) -> dict[str, list[ProbeContext]]:
-    """The contexts of every task: a function of the arguments alone, so checkpoints are paired.
+    """The contexts of every task, lengths rising: a function of the arguments alone, so that
+    checkpoints are paired.
 
     Raises ConfigError as `check` does, and if the tokenizer does not know the text, a context
-    holds fewer than LEAST_ITEMS, or a task has too few items to fill one.
+    holds fewer than filling.LEAST_ITEMS, or a task has too few items to fill one.
     """
     check(config, max_positions)
     return {
         task: [
             each
-            for index in range(config.contexts)
-            for each in _separated(context(task, prompt, data, config, seed, index), prompt)
+            for tokens in config.lengths
+            for index in range(_sets(task, config))
+            for each in _separated(context(task, prompt, data, config, seed, index, tokens), prompt)
         ]
         for task in dict.fromkeys(config.tasks)
     }
@@ -62,122 +66,146 @@ def check(config: ProbeConfig, max_positions: int) -> None:
     """Raises ConfigError for settings that no tokenizer is needed to refuse."""
     if not config.tasks:
         raise ConfigError("probe.tasks is empty; choose probe=val or probe=key_value")
-    if config.context_tokens > max_positions:
+    if config.longest > max_positions:
         raise ConfigError(
-            f"probe.context_tokens={config.context_tokens} exceeds the model's {max_positions}"
+            f"probe.context_tokens={config.longest} exceeds the model's {max_positions}"
             " positions; shorten it or choose a model with more positions"
         )
 
 
-def context(
-    task: str, prompt: Prompt, data: DataConfig, config: ProbeConfig, seed: int, index: int
+def context(  # noqa: PLR0913, PLR0917 - what a context is a function of
+    task: str,
+    prompt: Prompt,
+    data: DataConfig,
+    config: ProbeConfig,
+    seed: int,
+    index: int,
+    tokens: int | None = None,
 ) -> ProbeContext:
-    """Context `index` of a task."""
-    source = _source(task, data, seed, index)
-    items, asked = _fill(task, source, prompt, config)
+    """Context `index` of a task with at most `tokens` (the longest of the config's lengths)."""
+    tokens = tokens or config.longest
+    if config.source is ProbeSource.released:
+        return _released(task, prompt, config, index, tokens)
+    items = filling.fill(
+        task, filling.stock(task, data, config, seed, index), prompt, config, tokens
+    )
+    depths = _depths(items, prompt)
+    if task == "spread":
+        queries = spread.queries(items, depths, config.questions, seed, index)
+    else:
+        places = positions(list(range(len(items))), config.questions)
+        queries = [Query(items[i].question, items[i].gold, i, depths[i]) for i in places]
+    return _context(task, index, tokens, items, queries, prompt)
+
+
+def _released(
+    task: str, prompt: Prompt, config: ProbeConfig, index: int, tokens: int
+) -> ProbeContext:
+    assert config.path is not None
+    given = _read(task, config.path)[index]
+    fitting = filling.cut(task, list(given.items), prompt, config, tokens)
+    items = list(given.items[:fitting])
+    if fitting < len(given.items):
+        log.info(
+            "%s, set %d: the first %d of %d items fit into %d tokens",
+            task, given.set, fitting, len(given.items), tokens,
+        )  # fmt: skip
+    depths = _depths(items, prompt)
+    asked = [i for i, item in enumerate(items) if item.question]
+    places = positions(asked, config.questions)
+    queries = [Query(items[i].question, items[i].gold, i, depths[i]) for i in places]
+    return _context(task, given.set, tokens, items, queries, prompt)
+
+
+@lru_cache(maxsize=8)
+def _read(task: str, path: str) -> list[ReleasedSet]:
+    return [released.unambiguous(task, each) for each in released.read(task, path)]
+
+
+def _sets(task: str, config: ProbeConfig) -> int:
+    if config.source is not ProbeSource.released:
+        return config.contexts
+    assert config.path is not None
+    there = len(_read(task, config.path))
+    if there < config.contexts:
+        log.warning("probe.contexts=%d, but the release has %d of %s", config.contexts, there, task)
+    return min(config.contexts, there)
+
+
+def _depths(items: Sequence[Item], prompt: Prompt) -> list[float]:
+    lengths = [len(prompt.encoder.encode(item.text + prompt.separator)) for item in items[:-1]]
+    starts = [0, *accumulate([*lengths, len(prompt.last(items[-1].text))])]
+    return [start / starts[-1] for start in starts[:-1]]
+
+
+def _context(
+    task: str,
+    index: int,
+    tokens: int,
+    items: Sequence[Item],
+    queries: Sequence[Query],
+    prompt: Prompt,
+) -> ProbeContext:
     segments = [prompt.encoder.encode(item.text + prompt.separator) for item in items[:-1]]
     segments.append(prompt.last(items[-1].text))
-    starts = [0, *accumulate(len(segment) for segment in segments)]
-    questions = tuple(
-        replace(asked[i], id=f"{task}-{index}-{i}", depth=starts[i] / starts[-1], position=i)
-        for i in _positions(len(items), config.questions)
+    asked = tuple(
+        replace(
+            prompt.ask(query.question, query.gold, kind=task),
+            id=f"{task}-{tokens}-{index}-{query.position}",
+            depth=query.depth,
+            position=query.position,
+        )
+        for query in queries
     )
-    head = prompt.head(items[questions[0].position or 0].question)
-    example = Example(index, np.concatenate([head, *segments]), questions)
-    return ProbeContext(task, index, tuple(items), example)
+    example = Example(index, np.concatenate([prompt.head(queries[0].question), *segments]), asked)
+    return ProbeContext(task, index, tokens, tuple(items), tuple(queries), example)
 
 
 def _separated(asked: ProbeContext, prompt: Prompt) -> list[ProbeContext]:
     """One context for all questions, or one for each where the prompt asks before the context."""
     if not prompt.asks_before:
         return [asked]
-    first, *others = asked.example.asked
-    assert first.position is not None
-    head = prompt.head(asked.items[first.position].question)
-    rest = asked.example.context[len(head) :]
+    rest = asked.example.context[len(prompt.head(asked.queries[0].question)) :]
     found = []
-    for question in (first, *others):
-        assert question.position is not None
-        head = prompt.head(asked.items[question.position].question)
+    for query, question in zip(asked.queries, asked.example.asked, strict=True):
+        head = prompt.head(query.question)
         example = Example(asked.set, np.concatenate([head, rest]), (question,))
-        found.append(replace(asked, example=example))
+        found.append(replace(asked, queries=(query,), example=example))
     return found
 
 
-def _source(task: str, data: DataConfig, seed: int, index: int) -> _Source:
-    shorter = "shorten probe.context_tokens"
-    match task:
-        case "document":
-            return _Source(document.candidates(seed, index), document.clash, shorter)
-        case "code":
-            return _Source(code.candidates(seed, index), code.clash, shorter)
-        case "database":
-            return _Source(database.candidates(seed, index), database.clash, shorter)
-        case "key_value":
-            pairs = key_value.candidates(data.key_value, seed, index)
-            more = "raise data.key_value.num_keys and num_values"
-            return _Source(pairs, key_value.clash, f"{shorter} or {more}")
-        case _:
-            raise AssertionError(f"no probe for {task}")
+def positions(there: list[int], questions: int | None) -> list[int]:
+    """Evenly spaced ones of some positions with the first and the last, or all of them."""
+    if questions is None or questions >= len(there):
+        return there
+    return [there[int(i)] for i in np.linspace(0, len(there) - 1, questions).round()]
 
 
-def _fill(
-    task: str, source: _Source, prompt: Prompt, config: ProbeConfig
-) -> tuple[list[Item], list[Asked]]:
-    """Items and their questions until the next would not fit beside the longest of each."""
-    items: list[Item] = []
-    asked: list[Asked] = []
-    head, before, longest, answer, needed = 0, 0, 0, config.max_new_tokens, 0
-    for item in source.candidates:
-        if not _stands(item, items, source.clash, prompt):
-            continue
-        question = prompt.ask(item.question, item.gold, kind=task)
-        last = prompt.last(item.text)
-        _refuse_unknown(task, prompt, last, question)
-        longest, answer = max(longest, len(question.prompt)), max(answer, len(question.answer))
-        head = max(head, len(prompt.head(item.question)))
-        needed = head + before + len(last) + longest + answer
-        if needed > config.context_tokens and len(items) >= LEAST_ITEMS:
-            return items, asked
-        items.append(item)
-        asked.append(question)
-        before += len(prompt.encoder.encode(item.text + prompt.separator))
-        if needed > config.context_tokens and len(items) == LEAST_ITEMS:
+def within(
+    asked: dict[str, list[ProbeContext]], budget: int | None
+) -> dict[str, list[ProbeContext]]:
+    """The first contexts of each task and length, as many as a budget of tokens reads.
+
+    Of every task and length equally many are asked, shorter ones of the budget first. Raises
+    ConfigError if it does not reach for one of each.
+    """
+    if budget is None:
+        return asked
+    sets = sorted({each.set for given in asked.values() for each in given})
+    used = 0
+    taken: set[int] = set()
+    for index in sets:
+        cost = sum(each.tokens for given in asked.values() for each in given if each.set == index)
+        if used + cost > budget and not taken:
             raise ConfigError(
-                f"probe.context_tokens={config.context_tokens} holds fewer than {LEAST_ITEMS} items"
-                f" of the task {task}; raise it to {needed} or more, or lower"
-                f" probe.max_new_tokens={config.max_new_tokens}"
+                f"probe.budget_tokens={budget} does not reach for one context of each task and"
+                f" length ({cost} tokens); raise it, or lower probe.questions"
             )
-    raise ConfigError(
-        f"probe.context_tokens={config.context_tokens} is more than the {len(items)} unambiguous"
-        f" items of the task {task} fill ({needed} tokens); {source.remedy}"
-    )
-
-
-def _stands(
-    item: Item, items: list[Item], clash: Callable[[Item, Item], bool], prompt: Prompt
-) -> bool:
-    """Whether the item can join the others; text that holds a special token never can."""
-    if any(special in item.text + item.question for special in prompt.encoder.specials):
-        return False
-    return not any(clash(item, other) or clash(other, item) for other in items)
-
-
-def _refuse_unknown(task: str, prompt: Prompt, item: Ids, asked: Asked) -> None:
-    unknown = prompt.encoder.tokenizer.unk_token_id
-    if unknown is not None and any(unknown in ids for ids in (item, asked.prompt, asked.answer)):
-        raise ConfigError(
-            f"probe.tasks: the model's tokenizer does not know the words of the task {task};"
-            " choose probe=key_value with the data it is made for"
-            " (model=symbols: data=key_value_symbols), or a model with a tokenizer for text"
-        )
-
-
-def _positions(items: int, questions: int | None) -> list[int]:
-    """Evenly spaced positions with the first and the last, or all of them."""
-    if questions is None or questions >= items:
-        return list(range(items))
-    return [int(i) for i in np.linspace(0, items - 1, questions).round()]
+        if used + cost > budget:
+            break
+        used += cost
+        taken.add(index)
+    return {task: [each for each in given if each.set in taken] for task, given in asked.items()}
 
 
 def ambiguities(task: str, items: Sequence[Item]) -> list[str]:
@@ -191,7 +219,7 @@ def ambiguities(task: str, items: Sequence[Item]) -> list[str]:
         if holding != [item]:
             found.append(f"{item.mark!r} is in {len(holding)} items")
         others = (other for other in items if other is not item)
-        right = (o.gold for o in others if score(task, item.gold, o.gold) == 1)
+        right = (o.gold for o in others if film(task, item.gold, o.gold) == 1)
         found += [f"{gold!r} is right for {item.gold!r}" for gold in right]
     return found
 

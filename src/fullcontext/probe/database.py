@@ -36,9 +36,19 @@ def candidates(seed: int, index: int) -> Iterator[Item]:
     """Entities in the order of context `index`, each once."""
     pool = _pool()
     for i in rng(seed, "database probe", index).permutation(len(pool)):
-        gold = _GOLD.format(label=pool[i].label, description=pool[i].description)
-        question = QUESTION.format(id=pool[i].id)
-        yield Item(f"<id: {pool[i].id}, {gold}>", pool[i].id, question, gold)
+        yield item(pool[i])
+
+
+def item(entity: Entity) -> Item:
+    """An entity as it stands in a context, in the release's words."""
+    gold = answer(entity.label, entity.description)
+    question = QUESTION.format(id=entity.id)
+    return Item(f"<id: {entity.id}, {gold}>", entity.id, question, gold)
+
+
+def answer(label: str, description: str) -> str:
+    """The right answer, as one is expected to put it."""
+    return _GOLD.format(label=label, description=description)
 
 
 def parts(gold: str) -> tuple[str, str]:

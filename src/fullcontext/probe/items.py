@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -24,6 +24,19 @@ class Item:
     question: str
     gold: str
     """The right answer, as one is expected to put it."""
+
+
+class Query(NamedTuple):
+    """What is asked of a context, once."""
+
+    question: str
+    gold: str
+    position: int
+    """Index of the asked item; of the pair, where two are asked for."""
+    depth: float
+    """Relative place of the asked item's first token among the items, 0-1; of two, their mean."""
+    distance: float | None = None
+    """Relative distance of the two asked items, 0-1."""
 
 
 def in_turn(

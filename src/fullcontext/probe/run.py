@@ -1,10 +1,11 @@
-"""Asks a model at every position: in training (`probe_model`), or as the verb probe.py (`run`)."""
+"""The verb probe.py: asks a model at every position, or replays what another one said."""
 
 import json
+import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,138 +13,28 @@ from typing import Any
 import numpy as np
 
 from fullcontext.compose import RunInfo, plain, write_yaml
-from fullcontext.config import DataConfig, Precision, ProbeConfig, ProbeRunConfig
+from fullcontext.config import OpenAIAnswerer, ProbeRunConfig, ReplayConfig
 from fullcontext.data.tokens import Encoder, Prompt
-from fullcontext.probe import contexts, score, source
+from fullcontext.probe import contexts, replay, score, source
+from fullcontext.probe.asking import answers_file, ask, read_answers, scalars, write_answers
 from fullcontext.probe.contexts import ProbeContext
+from fullcontext.probe.partial import Partial
+from fullcontext.probe.remote import Remote
 from fullcontext.records import Answer
-from fullcontext.store import alone, fingerprint, read_lines, write_aside
+from fullcontext.store import alone, fingerprint, write_aside
 
-Progress = Callable[[int], None]
-"""Called with the number of questions answered since the last call."""
-
-
-def probe_model(  # noqa: PLR0913, PLR0917 - what fixes the answers, and the last to watch
-    model: Any,
-    prompt: Prompt,
-    data: DataConfig,
-    config: ProbeConfig,
-    seed: int,
-    precision: Precision = Precision.fp32,
-    progress: Progress | None = None,
-) -> dict[str, list[Answer]]:
-    """The answers of a model to every task, contexts in order and positions rising.
-
-    What is asked depends on the settings and the seed alone, so that any two calls are paired
-    question by question. The model comes back in the mode it was in; no global randomness is
-    used. Raises ConfigError as `contexts.build` does.
-    """
-    asked = contexts.build(prompt, data, config, seed, model.config.max_position_embeddings)
-    return {
-        task: ask(model, sets, prompt, config.max_new_tokens, precision, progress)
-        for task, sets in asked.items()
-    }
-
-
-def ask(
-    model: Any,
-    sets: Sequence[ProbeContext],
-    prompt: Prompt,
-    max_new_tokens: int,
-    precision: Precision = Precision.fp32,
-    progress: Progress | None = None,
-) -> list[Answer]:
-    """The answers to the questions of some contexts."""
-    answers: list[Answer] = []
-    with _evaluating(model):
-        for each in sets:
-            answers += _ask_one(model, each, prompt, max_new_tokens, precision)
-            if progress is not None:
-                progress(len(each.example.asked))
-    return answers
-
-
-def _ask_one(
-    model: Any, asked: ProbeContext, prompt: Prompt, max_new_tokens: int, precision: Precision
-) -> list[Answer]:
-    from fullcontext.probe.answer import answer
-
-    encoder = prompt.encoder
-    replies = answer(model, asked.example, prompt.end_token, max_new_tokens, precision)
-    answers = []
-    for question, reply in zip(asked.example.asked, replies, strict=True):
-        assert question.position is not None and question.depth is not None
-        item = asked.items[question.position]
-        prediction = encoder.tokenizer.decode(reply.tokens, skip_special_tokens=True)
-        answers.append(
-            Answer(
-                task=asked.task,
-                set=asked.set,
-                position=question.position,
-                items=len(asked.items),
-                depth=question.depth,
-                context_tokens=len(asked.example.context),
-                question=item.question,
-                gold=item.gold,
-                prediction=prediction,
-                score=score.score(asked.task, item.gold, prediction),
-                first_logp=float(reply.logp[0]),
-                mean_logp=float(reply.logp.mean()),
-            )
-        )
-    return answers
-
-
-@contextmanager
-def _evaluating(model: Any) -> Iterator[None]:
-    training = model.training
-    model.eval()
-    try:
-        yield
-    finally:
-        model.train(training)
-
-
-def answers_file(folder: Path, task: str, step: int) -> Path:
-    """Where the answers to a task at a step stand in the folder `answers` of a run."""
-    return folder / f"{task}_step{step:06d}.jsonl"
-
-
-def write_answers(answers: dict[str, list[Answer]], folder: Path, step: int) -> None:
-    """Writes <task>_step<step>.jsonl into RUN/answers, each file whole or not at all."""
-    for task, given in answers.items():
-        lines = (json.dumps(asdict(answer), ensure_ascii=False) + "\n" for answer in given)
-        write_aside(answers_file(folder, task, step), "".join(lines))
-
-
-def read_answers(path: Path) -> list[Answer]:
-    """The answers of a file that `write_answers` wrote."""
-    return [Answer(**record) for record in read_lines(path)]
-
-
-def scalars(answers: dict[str, list[Answer]], bins: int) -> dict[str, float]:
-    """probe/<task>/avg, litm, gap, worst, n (report.statistics.summary) and mean_logp."""
-    from fullcontext.report.statistics import summary
-
-    found: dict[str, float] = {}
-    for task, given in answers.items():
-        values = summary(
-            np.array([answer.score for answer in given]),
-            np.array([answer.depth for answer in given]),
-            np.array([answer.set for answer in given]),
-            bins,
-        )
-        values["mean_logp"] = float(np.mean([answer.mean_logp for answer in given]))
-        found |= {f"probe/{task}/{key}": float(value) for key, value in values.items()}
-    return found
+log = logging.getLogger("fullcontext")
 
 
 def run(config: ProbeRunConfig, info: RunInfo) -> None:
-    """The verb: probes `run` or `model` and leaves a folder that report.py reads.
+    """The verb: probes `run`, `model` or an endpoint and leaves a folder that report.py reads.
 
-    In a folder that already has answers, with the same settings (hydra.run.dir=FOLDER), a task
-    whose file is there is not asked again; files are written whole, one a task.
+    In a folder that already has answers, with the same settings (hydra.run.dir=FOLDER), only what
+    has no answer yet is asked.
     """
+    if isinstance(config.probe, ReplayConfig):
+        _replay(config, config.probe, info.output_dir)
+        return
     given = source.find(config, info)
     config, folder = given.config, info.output_dir
     positions = config.model.architecture.max_positions
@@ -157,35 +48,117 @@ def run(config: ProbeRunConfig, info: RunInfo) -> None:
 
     prompt = Prompt(config.data, config.model.chat, Encoder(tokenizer.load(config.model)))
     asked = contexts.build(prompt, config.data, config.probe, config.seed, positions)
+    if config.export is not None:
+        _export(asked, prompt, config, Path(config.export))
+        return
     write_yaml(config, folder / "config.yaml")
     with alone(folder, "probing in"), _status(config, folder) as status:
-        model, status["step"] = source.load_model(given)
-        answers = _ask_all(model, asked, prompt, config, folder / "answers", status["step"])
+        answers = _Interview(asked, prompt, config, folder / "answers").hold(given, status)
     _print(answers, config, folder)
 
 
-def _ask_all(
-    model: Any,
-    asked: dict[str, list[ProbeContext]],
-    prompt: Prompt,
-    config: ProbeRunConfig,
-    folder: Path,
-    step: int,
-) -> dict[str, list[Answer]]:
-    from rich.progress import BarColumn, MofNCompleteColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bar
+class _Interview:
+    """What is asked, and where the answers go."""
+
+    def __init__(
+        self,
+        asked: dict[str, list[ProbeContext]],
+        prompt: Prompt,
+        config: ProbeRunConfig,
+        folder: Path,
+    ) -> None:
+        self.asked, self.prompt, self.config, self.folder = asked, prompt, config, folder
+
+    def hold(self, given: source.Found, status: dict[str, Any]) -> dict[str, list[Answer]]:
+        """Asks every task; `status` gets the step of the weights."""
+        if isinstance(self.config.answerer, OpenAIAnswerer):
+            remote = Remote(
+                self.config.answerer, self.config.data, self.prompt,
+                self.config.probe.max_new_tokens,
+            )  # fmt: skip
+            model, step = None, 0
+        else:
+            remote = None
+            model, step = source.load_model(given)
+        status["step"] = step
+        found = {}
+        with _bar() as bar:
+            for task, sets in self.asked.items():
+                path = answers_file(self.folder, task, step)
+                if not path.exists():
+                    line = bar.add_task(task, total=sum(len(each.queries) for each in sets))
+                    self._ask(model, remote, sets, Partial(path), partial(bar.advance, line))
+                found[task] = read_answers(path)
+        if remote is not None:
+            _account(remote)
+        return found
+
+    def _ask(
+        self,
+        model: Any,
+        remote: Remote | None,
+        sets: list[ProbeContext],
+        kept: Partial,
+        advance: Any,
+    ) -> None:
+        """Asks what `kept` does not have, and completes its file."""
+        left = kept.left(sets)
+        advance(sum(len(each.queries) for each in sets) - sum(len(e.queries) for e in left))
+
+        def keep(answer: Answer) -> None:
+            kept.add(answer)
+            advance(1)
+
+        config = self.config
+        try:
+            if remote is not None:
+                window = config.model.architecture.max_positions
+                remote.answers(left, window, config.seed, keep)
+            else:
+                most = config.probe.max_new_tokens
+                for each in left:
+                    for answer in ask(model, [each], self.prompt, most, config.precision):
+                        keep(answer)
+        finally:
+            kept.close()
+        kept.finish(score.with_strict(kept.sorted()))
+
+
+def _account(remote: Remote) -> None:
+    """Says what an endpoint cost and what it refused."""
+    log.info("%s", remote.meter.line())
+    for reason, times in sorted(remote.refused.items()):
+        log.warning("%d questions were refused and have no answer: %s", times, reason)
+
+
+def _replay(config: ProbeRunConfig, files: ReplayConfig, folder: Path) -> None:
+    answers = replay.read(files)
+    replay.summary(answers, files.bin_items)  # what cannot be scored is refused before a file
+    name = config.name or Path(files.predictions).resolve().parent.name
+    config = replace(config, name=name)
+    write_yaml(config, folder / "config.yaml")
+    with alone(folder, "replaying in"), _status(config, folder):
+        write_answers({files.task: answers}, folder / "answers", 0)
+    replay.show(files, answers)
+
+
+def _export(
+    asked: dict[str, list[ProbeContext]], prompt: Prompt, config: ProbeRunConfig, folder: Path
+) -> None:
+    from fullcontext.probe import export
+
+    export.write(asked, prompt, config.probe, folder)
+    log.info(
+        "lm-eval tasks are in %s: lm-eval run --include_path %s --tasks %s", folder, folder,
+        ",".join(f"fullcontext_{task}" for task in asked),
+    )  # fmt: skip
+
+
+def _bar() -> Any:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
     columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Bar(*columns, transient=True) as bar:
-        for task, sets in asked.items():
-            path = answers_file(folder, task, step)
-            if path.exists():
-                continue
-            line = bar.add_task(task, total=sum(len(each.example.asked) for each in sets))
-            advance = partial(bar.advance, line)
-            found = ask(model, sets, prompt, config.probe.max_new_tokens, config.precision, advance)
-            write_answers({task: found}, folder, step)
-    return {task: read_answers(answers_file(folder, task, step)) for task in asked}
+    return Progress(*columns, transient=True)
 
 
 @contextmanager
@@ -214,15 +187,31 @@ def _print(answers: dict[str, list[Answer]], config: ProbeRunConfig, folder: Pat
     from rich.console import Console
     from rich.table import Table
 
-    values = scalars(answers, config.probe.bins)
-    table = Table(title=f"{config.name}: {config.probe.context_tokens} tokens")
-    for column in ("task", "avg", "litm", "gap", "n", "first logp", "mean logp"):
+    window = config.model.architecture.max_positions
+    table = Table(title=f"{config.name}: window of {window:,} positions")
+    columns = ("task", "tokens", "of window", "avg", "strict", "litm", "gap", "n", "first logp")
+    for column in (*columns, "mean logp"):
         table.add_column(column, justify="left" if column == "task" else "right")
     for task, given in answers.items():
-        avg, litm, gap = (f"{values[f'probe/{task}/{key}']:.3f}" for key in ("avg", "litm", "gap"))
-        first = float(np.mean([answer.first_logp for answer in given]))
-        mean = values[f"probe/{task}/mean_logp"]
-        table.add_row(task, avg, litm, gap, str(len(given)), f"{first:.2f}", f"{mean:.2f}")
+        for length in sorted({answer.length for answer in given}):
+            of = [answer for answer in given if answer.length == length]
+            values = scalars({task: of}, config.probe.bins)
+            shown = (
+                f"{values.get(f'probe/{task}/{key}', float('nan')):.3f}"
+                for key in ("avg", "strict", "litm", "gap")
+            )
+            logp = (
+                float(np.mean([getattr(a, key) for a in of])) for key in ("first_logp", "mean_logp")
+            )
+            of_window = f"{100 * length / window:.0f} %"
+            table.add_row(
+                task,
+                f"{length:,}",
+                of_window,
+                *shown,
+                str(len(of)),
+                *(f"{v:.2f}" if np.isfinite(v) else "–" for v in logp),
+            )
     console = Console()
     console.print(table)
     console.print(

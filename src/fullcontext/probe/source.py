@@ -7,13 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from fullcontext.compose import ConfigError, RunInfo, plain, read_yaml
-from fullcontext.config import ProbeRunConfig, TrainConfig
+from fullcontext.config import OpenAIAnswerer, ProbeRunConfig, TrainConfig
 
 _OF_THE_RUN = ("model", "data", "positions")
 """What a run decides itself; overriding it beside `run` would be ignored, so it is refused."""
 
-_FREE = ("threads", "name")
+_FREE = ("threads", "name", "export")
 """Settings that do not change an answer: a folder may be continued with others."""
+
+_ANSWERS_DEPEND = ("name", "model", "temperature", "top_p")
+"""Settings of an endpoint that do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,32 +39,61 @@ def find(config: ProbeRunConfig, info: RunInfo) -> Found:
     if config.run is None:
         if config.step is not None:
             raise ConfigError(f"step={config.step} needs a run; add run=FOLDER or remove step")
-        return Found(replace(config, name=config.name or config.model.name), None, None, 0)
-    folder = Path(config.run)
-    status = _status(folder)
-    if not (folder / "config.yaml").is_file() or status.get("verb") == "probe":
-        why = "it has no config.yaml" if not status else f"{status.get('verb')}.py wrote it"
+        answerer = config.answerer
+        asked = answerer.model if isinstance(answerer, OpenAIAnswerer) else config.model.name
+        return Found(replace(config, name=config.name or asked), None, None, 0)
+    if isinstance(config.answerer, OpenAIAnswerer):
         raise ConfigError(
-            f"run={config.run!r} is not the folder of a training run ({why});"
-            " name one that train.py wrote"
+            f"run={config.run!r} beside answerer=openai: an endpoint answers with its own model;"
+            " remove one of them (model= says whose tokenizer counts)"
         )
-    _refuse_overrides(info.overrides)
-    trained = read_yaml(folder / "config.yaml", TrainConfig)
-    name = config.name or trained.name or status.get("name") or folder.resolve().name
+    of = trained(config.run, config.step, info.overrides)
     given = {override.split("=")[0].lstrip("+") for override in info.overrides}
     own = replace(
         config,
-        model=trained.model,
-        data=trained.data,
-        positions=trained.positions,
-        precision=config.precision if "precision" in given else trained.precision,
-        seed=config.seed if "seed" in given else trained.seed,
-        name=name,
+        model=of.config.model,
+        data=of.config.data,
+        positions=of.config.positions,
+        precision=config.precision if "precision" in given else of.config.precision,
+        seed=config.seed if "seed" in given else of.config.seed,
+        name=config.name or of.name,
     )
-    export = folder / "export"
-    exported = config.step is None and (export / "config.json").is_file()
-    step = int(status.get("step") or 0)
-    return Found(own, folder, export if exported else None, step if exported else 0)
+    return Found(own, of.folder, of.weights, of.step)
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """A training run whose model is measured."""
+
+    config: TrainConfig
+    folder: Path
+    name: str
+    weights: Path | None
+    """The exported model; None means a checkpoint."""
+    step: int
+    """Step of the exported model; 0 for a checkpoint, which says itself."""
+
+
+def trained(run: str, step: int | None, overrides: Sequence[str]) -> Trained:
+    """Reads what a run was; loads nothing.
+
+    Raises ConfigError if `run` is no run folder, or the overrides contradict it.
+    """
+    folder = Path(run)
+    status = _status(folder)
+    if not (folder / "config.yaml").is_file() or status.get("verb", "train") != "train":
+        why = "it has no config.yaml" if not status else f"{status.get('verb')}.py wrote it"
+        raise ConfigError(
+            f"run={run!r} is not the folder of a training run ({why}); name one that train.py wrote"
+        )
+    _refuse_overrides(overrides)
+    config = read_yaml(folder / "config.yaml", TrainConfig)
+    name = config.name or status.get("name") or folder.resolve().name
+    exported = step is None and (folder / "export" / "config.json").is_file()
+    return Trained(
+        config, folder, name, folder / "export" if exported else None,
+        int(status.get("step") or 0) if exported else 0,
+    )  # fmt: skip
 
 
 def _refuse_overrides(overrides: Sequence[str]) -> None:
@@ -99,6 +131,9 @@ def refuse_other_settings(config: ProbeRunConfig, folder: Path) -> None:
 
 def _settings(config: ProbeRunConfig) -> dict[str, Any]:
     settings = {key: value for key, value in plain(config).items() if key not in _FREE}
+    settings["answerer"] = {
+        key: value for key, value in settings["answerer"].items() if key in _ANSWERS_DEPEND
+    }
     settings["probe"] = {
         key: value for key, value in settings["probe"].items() if key not in ("tasks", "bins")
     }
@@ -107,15 +142,24 @@ def _settings(config: ProbeRunConfig) -> dict[str, Any]:
 
 def load_model(found: Found) -> tuple[Any, int]:
     """The model on the accelerator if there is one, and the step its weights are of."""
-    import torch
-
     from fullcontext.model import load
 
     config = found.config
-    model = load.load(config.model, config.positions, config.seed, found.weights)
-    step = found.step
-    if found.run is not None and found.weights is None:
+    return restore(
+        load.load(config.model, config.positions, config.seed, found.weights),
+        found.run if found.weights is None else None,
+        config.step,
+        found.step,
+    )
+
+
+def restore(model: Any, run: Path | None, wanted: int | None, step: int) -> tuple[Any, int]:
+    """The model with the weights of a checkpoint of `run`, or with its own, which are of `step`;
+    on the accelerator if there is one. `wanted` None takes the newest checkpoint."""
+    import torch
+
+    if run is not None:
         from fullcontext.train.checkpoint import load_weights
 
-        step = load_weights(model, found.run, config.step)
+        step = load_weights(model, run, wanted)
     return model.to("cuda" if torch.cuda.is_available() else "cpu"), step

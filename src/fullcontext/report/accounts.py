@@ -1,40 +1,66 @@
 """What the runs consumed, as text: realised data against requested, and cost."""
 
 import json
+from collections.abc import Sequence
 
+from fullcontext.report.findings import Findings
 from fullcontext.report.runs import Run
-from fullcontext.report.sections import Json, p_value
-from fullcontext.report.table import CELL_LENGTH, NOTHING, few, number, shorten
+from fullcontext.report.sections import Json
+from fullcontext.report.wording import CELL_LENGTH, NOTHING, few, number, p_value, shorten
 
 
-def cost(runs: list[Run], labels: list[str]) -> list[Json]:
-    """What each run took; totals at its last logged step, rates as medians of the logged ones."""
-    rows = []
-    for index, (run, label) in enumerate(zip(runs, labels, strict=True)):
-        seconds = run.status.seconds or run.last("seconds")
-        rows.append(
-            {
-                "run": index,
-                "label": label,
-                "steps": f"{run.status.step:,} of {run.status.steps:,}",
-                "examples": number(run.last("examples"), 9),
-                "tokens": number(run.last("tokens"), 12),
-                "supervised": number(run.last("supervised_tokens"), 12),
-                "wall": duration(seconds),
-                "rate": _rate(run, "tokens_per_s", "tokens", seconds),
-                "supervised_rate": _rate(run, "supervised_per_s", "supervised_tokens", seconds),
-            }
-        )
-    return rows
+def cost(findings: Findings) -> Json:
+    """What each group took, a mean of its runs; hours are sums, with a row for all."""
+    rows = [_cost(findings.members(group)) for group in findings.groups]
+    named = [
+        {"index": group.index, "label": group.label, "runs": len(group.runs), **row}
+        for group, row in zip(findings.groups, rows, strict=True)
+    ]
+    utilised = any(row["mfu"] != NOTHING for row in rows)
+    return {"rows": named, "mfu": utilised, "total": device_hours(findings.runs)}
 
 
-def data_groups(runs: list[Run], labels: list[str]) -> list[Json]:
-    """data.json of the runs, runs with the same data together."""
+def _cost(runs: list[Run]) -> Json:
+    seconds = [run.status.seconds or run.last("seconds") or 0.0 for run in runs]
+    steps = sorted({f"{run.status.step:,} of {run.status.steps:,}" for run in runs})
+    return {
+        "steps": steps[0] if len(steps) == 1 else f"{len(steps)} different",
+        "examples": number(_mean([run.last("examples") for run in runs]), 9),
+        "tokens": number(_mean([run.last("tokens") for run in runs]), 12),
+        "supervised": number(_mean([run.last("supervised_tokens") for run in runs]), 12),
+        "wall": duration(_mean(seconds)),
+        "hours": device_hours(runs),
+        "rate": number(_mean([_rate(run, "tokens_per_s", "tokens") for run in runs]), 4),
+        "supervised_rate": number(
+            _mean([_rate(run, "supervised_per_s", "supervised_tokens") for run in runs]), 4
+        ),
+        "mfu": _percent(_mean([_median(run, "mfu") for run in runs])),
+    }
+
+
+def device_hours(runs: list[Run]) -> str:
+    """Seconds times ranks, in hours, by what the ranks computed on."""
+    hours: dict[str, float] = {}
+    for run in runs:
+        seconds = run.status.seconds or run.last("seconds") or 0.0
+        unit = {"cuda": "GPU", "cpu": "CPU"}.get(run.status.device, "device")
+        hours[unit] = hours.get(unit, 0.0) + seconds * run.status.ranks / 3600
+    known = [f"{number(amount, 3)} {unit}-h" for unit, amount in hours.items() if amount]
+    return " + ".join(known) or NOTHING
+
+
+SHOWN_DATA = 4
+"""Groups whose data are shown."""
+
+
+def data_groups(findings: Findings) -> list[Json]:
+    """data.json of the first run of each group, those with the same data together."""
     groups: dict[str, Json] = {}
-    for run, label in zip(runs, labels, strict=True):
-        if run.data:
-            key = json.dumps(run.data, sort_keys=True)
-            groups.setdefault(key, {"labels": [], "data": run.data})["labels"].append(label)
+    for group in findings.groups:
+        data = next((run.data for run in findings.members(group) if run.data), None)
+        if data:
+            key = json.dumps(data, sort_keys=True)
+            groups.setdefault(key, {"labels": [], "data": data})["labels"].append(group.label)
     return [
         {
             "labels": few(group["labels"], 6),
@@ -83,12 +109,23 @@ def duration(seconds: float | None) -> str:
     return f"{seconds / 3600:.1f} h"
 
 
-def _rate(run: Run, key: str, total: str, seconds: float | None) -> str:
+def _rate(run: Run, key: str, total: str) -> float | None:
+    seconds, amount = run.status.seconds or run.last("seconds"), run.last(total)
+    return _median(run, key) or (amount / seconds if amount and seconds else None)
+
+
+def _median(run: Run, key: str) -> float | None:
     values = sorted(value for _, _, value in run.series(key))
-    if values:
-        return number(values[len(values) // 2], 4)
-    amount = run.last(total)
-    return number(amount / seconds, 4) if amount and seconds else NOTHING
+    return values[len(values) // 2] if values else None
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
+
+
+def _percent(share: float | None) -> str:
+    return NOTHING if share is None else f"{100 * share:.1f} %"
 
 
 def _sources(sources: Json) -> list[Json]:

@@ -120,21 +120,31 @@ def draw(panel: Panel, folder: Path | None, paint: Callable[[Any], None]) -> Dra
         text = io.StringIO()
         figure.savefig(text, format="svg", transparent=True, metadata=_NO_METADATA)
         if folder is not None:
-            _write_png(figure, axes, folder / f"{panel.key}.png")
+            _write_png(figure, axes, panel, folder / f"{panel.key}.png")
     return Drawing(panel.key, panel.title, panel.alt, _inline(text.getvalue(), panel))
 
 
 _BARE = {"left": 0.4, "bottom": 0.28, "top": 0.24}
 """Margins in inches of a panel whose title and axis label stand beside it."""
+_COLUMN = 14
+"""Most entries of a column of a legend."""
+_LEGEND = 4 * _COLUMN
+"""Most entries of a legend in a PNG."""
 _NO_METADATA = dict.fromkeys(("Date", "Creator", "Format", "Type"))
 
 
-def _write_png(figure: Any, axes: Any, path: Path) -> None:
-    entries = len(axes.get_legend_handles_labels()[0])
-    if entries:
-        columns = 1 + (entries - 1) // 14
+def _write_png(figure: Any, axes: Any, panel: Panel, path: Path) -> None:
+    """The panel and, to its right, a legend. Its width is guessed: measuring draws it once more."""
+    names = axes.get_legend_handles_labels()[1]
+    if 0 < len(names) <= _LEGEND:
+        width, height = panel.size
+        columns = 1 + (len(names) - 1) // _COLUMN
+        wider = width + 0.1 + columns * (0.5 + 0.075 * max(map(len, names)))
+        place = figure.subplotpars
+        figure.set_size_inches(wider, height)
+        figure.subplots_adjust(left=place.left * width / wider, right=place.right * width / wider)
         axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.02), borderaxespad=0, ncols=columns)
-    figure.savefig(path, format="png", dpi=160, bbox_inches="tight", metadata={"Software": None})
+    figure.savefig(path, format="png", dpi=160, metadata={"Software": None})
 
 
 def _inline(svg: str, panel: Panel) -> Markup:

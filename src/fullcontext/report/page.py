@@ -1,4 +1,4 @@
-"""Runs and their outcomes -> one self-contained page."""
+"""The findings -> one self-contained page."""
 
 import re
 from importlib import resources
@@ -8,10 +8,20 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from fullcontext.report import accounts, data_figures, figures, sections, table
-from fullcontext.report.curves import Outcome
-from fullcontext.report.drawing import DARK, LIGHT, MARKERS, Drawing, marker
-from fullcontext.report.runs import Run
+from fullcontext.report import (
+    accounts,
+    data_figures,
+    factors,
+    figures,
+    heat,
+    lengths,
+    panels,
+    sections,
+    training,
+)
+from fullcontext.report.curves import Subject
+from fullcontext.report.drawing import DARK, LIGHT, MARKERS, marker
+from fullcontext.report.findings import Findings
 
 _SHAPES = {
     "o": '<circle cx="14" cy="6" r="4"/>',
@@ -25,39 +35,45 @@ _SHAPES = {
 }
 
 
-def render(
-    runs: list[Run],
-    labels: list[str],
-    outcomes: list[Outcome],
-    title: str,
-    how: str,
-    folder: Path,
-) -> str:
+def render(findings: Findings, title: str, how: str, folder: Path) -> str:
     """The page as HTML; figures are written to `folder` as PNG on the way.
 
-    `how` says with which seed and how many resamples the statistics were made.
+    `how` says with which seed and how many permutations the statistics were made.
     """
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     source = resources.files("fullcontext.report").joinpath("page.html.j2")
     template = environment.from_string(source.read_text(encoding="utf-8"))
-    tasks = table.tasks_of(outcomes)
+    shown = figures.drawn(findings)
+    history = training.History(findings, shown)
+    named = list(zip(findings.runs, findings.names, strict=True))
     page = template.render(
         title=title,
         how=how,
-        lead=sections.lead(runs, outcomes),
-        troubles=sections.troubles(runs, labels),
-        warnings=[warning for run in runs for warning in run.warnings],
-        marks=[_mark(i) for i in range(len(runs))],
-        legend=[{"run": i, "label": label, "swatch": _swatch(i)} for i, label in enumerate(labels)],
-        summary=sections.summary(runs, labels, outcomes),
-        claims=sections.claims(runs, labels, outcomes),
-        tasks=[_task([each for each in outcomes if each.task == task], folder) for task in tasks],
-        training={axis: _training(runs, labels, axis, folder) for axis in ("step", "tokens")},
-        data=_data(runs, labels, folder),
-        cost=accounts.cost(runs, labels),
-        folders=[(label, str(run.folder)) for run, label in zip(runs, labels, strict=True)],
+        lead=sections.lead(findings),
+        troubles=sections.troubles(findings),
+        warnings=[warning for run in findings.runs for warning in run.warnings],
+        bare=[name for run, name in named if run.is_offline],
+        number=len(findings.runs),
+        marks=[_mark(each.index) for each in findings.groups],
+        legend=[
+            {"index": at, "label": findings.groups[at].label, "swatch": _swatch(at)} for at in shown
+        ],
+        hidden=len(findings.groups) - len(shown),
+        summary=sections.summary(findings),
+        effects=sections.effects(findings),
+        factors=_factors(findings, folder),
+        logged=sections.logged(findings),
+        claims=sections.claims(findings),
+        tasks=[_task(findings, task, shown, folder) for task in findings.tasks],
+        scale=heat.scale(),
+        training={axis: training.figures(history, axis, folder) for axis in training.AXES},
+        axes={"step": "optimizer steps", "tokens": "tokens", "seconds": "wall time"},
+        data=_data(findings, folder),
+        more_data=accounts.SHOWN_DATA,
+        cost=accounts.cost(findings),
+        folders=[(name, str(run.folder)) for run, name in named],
         light=LIGHT,
         dark=DARK,
     )
@@ -81,42 +97,61 @@ def _mark(run: int) -> Markup:
     )
 
 
-def _task(outcomes: list[Outcome], folder: Path) -> dict[str, Any]:
-    score, logp = figures.score_by_depth(outcomes, folder), figures.logp_by_depth(outcomes, folder)
+def _task(findings: Findings, task: str, shown: list[int], folder: Path) -> dict[str, Any]:
+    subjects = [each for each in findings.subjects if each.task == task]
+    outcomes = [each for subject in subjects for each in findings.of(subject)]
     return {
-        "name": outcomes[0].task,
-        "score": score,
-        "logp": logp,
-        "small": [
-            {"run": each.run, "label": each.label, "drawing": drawing}
-            for each, drawing in figures.small_multiples(outcomes)
+        "name": task,
+        "subjects": [_subject(findings, each, shown, folder) for each in subjects],
+        "lengths": lengths.figures(findings, task, shown, folder),
+        "heat": heat.depth_by_length(findings, task, shown),
+        "spread": [
+            {"title": each.title, "maps": maps}
+            for each in subjects
+            if (maps := heat.place_by_distance(findings.of(each), shown))
         ],
-        "statistics": sections.statistics(outcomes),
-        "curves": sections.curves(outcomes),
-        "cautions": sections.cautions(outcomes),
-        "context_tokens": f"{max(each.context_tokens for each in outcomes):,}",
         "steps": any(each.before for each in outcomes),
     }
 
 
-def _training(runs: list[Run], labels: list[str], axis: str, folder: Path) -> list[Drawing]:
-    """Loss, learning rate, gradient norm, then the loss of each kind and the probed averages."""
-    logged = sorted({key for run in runs for line in run.metrics for key in line})
-    keys = [*figures.METRICS, *(key for key in logged if key.startswith("loss/"))]
-    keys += [
-        key
-        for key in logged
-        if key.startswith("probe/")
-        and key.endswith("/avg")
-        and max(len(run.series(key)) for run in runs) > 2
-    ]
-    drawn = [figures.training(runs, labels, key, axis, folder) for key in keys]
-    return [drawing for drawing in drawn if drawing is not None]
+def _subject(
+    findings: Findings, subject: Subject, shown: list[int], folder: Path
+) -> dict[str, Any]:
+    outcomes = findings.of(subject)
+    drawn = [each for each in outcomes if each.index in shown]
+    return {
+        "title": subject.title,
+        "score": figures.score_by_depth(drawn, folder),
+        "logp": figures.logp_by_depth(drawn, folder),
+        "small": [
+            {"index": each.index, "label": each.label, "svg": svg}
+            for each, svg in panels.small(drawn)
+        ],
+        "statistics": sections.statistics(outcomes),
+        "strict": any(each.strict is not None for each in outcomes),
+        "curves": sections.curves(outcomes),
+        "cautions": sections.cautions(outcomes),
+        "context_tokens": f"{max(each.context_tokens for each in outcomes):,}",
+    }
 
 
-def _data(runs: list[Run], labels: list[str], folder: Path) -> list[dict[str, Any]]:
-    groups = accounts.data_groups(runs, labels)
-    for index, group in enumerate(groups):
+def _factors(findings: Findings, folder: Path) -> list[dict[str, Any]]:
+    found = []
+    for factor in factors.find(findings):
+        drawn = [
+            drawing
+            for subject in findings.subjects
+            for drawing in factors.figures(findings, factor, subject, folder)
+        ]
+        if drawn:
+            others = ", ".join(f"{key} = {value}" for key, value in factor.others.items())
+            found.append({"key": factor.key, "others": others, "drawings": drawn})
+    return found
+
+
+def _data(findings: Findings, folder: Path) -> list[dict[str, Any]]:
+    groups = accounts.data_groups(findings)
+    for index, group in enumerate(groups[: accounts.SHOWN_DATA]):
         group["figures"] = []
         for kind, law in (("length", "law"), ("depth", "placement"), ("answer_length", "")):
             given = accounts.mapping(group["data"], kind)

@@ -1,30 +1,35 @@
-"""report.py: run folders -> report.html, figures/*.png and table.md."""
+"""report.py: runs -> report.html, figures/*.png, table.md, table.tex and statistics.csv."""
 
 import sys
 from pathlib import Path
 
 from fullcontext.compose import RunInfo
 from fullcontext.config.verbs import ReportConfig
-from fullcontext.report import page, table
-from fullcontext.report.curves import common_bins, measure
+from fullcontext.report import findings, page, table, tidy
+from fullcontext.report.curves import SPLITS
 from fullcontext.report.runs import find
 from fullcontext.store import write_aside
 
 
 def run(config: ReportConfig, info: RunInfo) -> Path:
     """Writes the report and returns the path of its page, also the last line of the output."""
-    runs = find(config.runs)
+    found = findings.find(
+        find(config.runs),
+        baseline=config.baseline,
+        permutations=config.permutations,
+        seed=config.seed,
+        by_value=len(config.runs) == 1,
+    )
     folder = Path(config.output) if config.output else info.output_dir
     (folder / "figures").mkdir(parents=True, exist_ok=True)
-    labels = table.labels(runs)
-    bins = common_bins(runs)
-    outcomes = measure(runs, labels, bins, config.bootstrap, config.seed)
     how = (
-        f"{bins} depth bins; {config.bootstrap:,} bootstrap resamples by context and as many"
-        f" permutations; seed {config.seed}."
+        f"{found.bins} depth bins; {config.permutations:,} permutations behind each flat gap and"
+        f" {SPLITS} splits behind each cross-fit gap; seed {config.seed}."
     )
-    html = page.render(runs, labels, outcomes, config.title, how, folder / "figures")
-    write_aside(folder / "table.md", table.markdown(runs, labels, outcomes, config.title))
+    html = page.render(found, config.title, how, folder / "figures")
+    write_aside(folder / "table.md", table.markdown(found, config.title))
+    write_aside(folder / "table.tex", table.latex(found, config.title))
+    write_aside(folder / "statistics.csv", tidy.write(found))
     path = folder / "report.html"
     write_aside(path, html)
     sys.stdout.write(f"{path}\n")

@@ -3,133 +3,170 @@
 from collections import Counter
 from typing import Any
 
-from fullcontext.report.curves import Outcome
-from fullcontext.report.runs import Run
-from fullcontext.report.statistics import CONTRASTS, Interval
-from fullcontext.report.table import (
+from fullcontext.report.curves import Outcome, Subject
+from fullcontext.report.effects import COMPARED, Effect
+from fullcontext.report.findings import Findings
+from fullcontext.report.groups import Group, short_key
+from fullcontext.report.moments import CONTRASTS
+from fullcontext.report.statistics import Interval
+from fullcontext.report.table import has_strict, loss, plus_minus, state
+from fullcontext.report.wording import (
     CELL_LENGTH,
     NOTHING,
-    differing,
     few,
     interval,
-    last_outcomes,
     listed,
     number,
+    p_value,
     points,
     shorten,
-    tasks_of,
+    signed,
 )
 
 KEY_COLUMNS = 6
 """Differing keys in the summary table; the others follow in a table of their own."""
 COMPACT = 8
-"""Runs above which the summary table leaves the scores before training to the statistics."""
+"""Groups above which the summary table leaves scores before training to the statistics."""
 Json = dict[str, Any]
 
 
-def lead(runs: list[Run], outcomes: list[Outcome]) -> str:
+def lead(findings: Findings) -> str:
     """What was compared, in two sentences."""
+    runs = findings.runs
     verbs = Counter(run.status.verb for run in runs)
     said = {"train": "trained", "probe": "probed only", "unknown": "without a status"}
     order = [verb for verb in said if verb in verbs] + sorted(set(verbs).difference(said))
     kinds = ", ".join(f"{verbs[verb]} {said.get(verb, verb)}" for verb in order)
-    tasks = tasks_of(outcomes)
+    tasks = findings.tasks
     probed = f", probed on {listed(tasks)}" if tasks else ", without any probe"
-    keys = list(differing(runs))
     if len(runs) == 1:
         return f"One run ({said.get(runs[0].status.verb, runs[0].status.verb)}){probed}."
+    count = len(findings.groups)
+    alike = f" in {count} groups, each of one configuration" * (count < len(runs))
+    if count == 1:
+        return f"{len(runs)} runs ({kinds}){probed}. They differ in their seed alone."
+    keys = findings.keys
     shown = [*keys[:4], *([f"{len(keys) - 4} more"] if len(keys) > 4 else [])]
-    difference = (
-        f"They differ in {listed(shown)}." if keys else "Their configurations are the same."
-    )
-    return f"{len(runs)} runs ({kinds}){probed}. {difference}"
+    who = "The groups" if alike else "They"
+    same = "Their configurations are the same."
+    difference = f"{who} differ in {listed(shown)}." if keys else same
+    return f"{len(runs)} runs ({kinds}){alike}{probed}. {difference}"
 
 
-def troubles(runs: list[Run], labels: list[str]) -> list[Json]:
+def troubles(findings: Findings) -> list[Json]:
     """Runs that failed or did not finish."""
     return [
         {
-            "label": label,
+            "label": name,
             "state": run.status.state,
             "where": f"step {run.status.step} of {run.status.steps}" if run.status.steps else "",
             "error": run.status.error or "",
         }
-        for run, label in zip(runs, labels, strict=True)
+        for run, name in zip(findings.runs, findings.names, strict=True)
         if not run.status.finished
     ]
 
 
-def summary(runs: list[Run], labels: list[str], outcomes: list[Outcome]) -> Json:
-    """The first table: one row a run."""
-    tasks = tasks_of(outcomes)
-    keys = differing(runs)
-    shown, rest = list(keys)[:KEY_COLUMNS], list(keys)[KEY_COLUMNS:]
+def summary(findings: Findings) -> Json:
+    """The first table: one row a group."""
+    subjects, keys = findings.subjects, findings.keys
+    strict = {each: has_strict(findings, each) for each in subjects}
     rows = []
-    for index, (run, label) in enumerate(zip(runs, labels, strict=True)):
-        found, first = last_outcomes(outcomes, index), _first_outcomes(outcomes, index)
+    for group in findings.groups:
+        found, first = findings.last(group), findings.first(group)
+        settings = [_setting(value) for value in group.settings.values()]
         rows.append(
             {
-                "run": index,
-                "label": label,
-                "name": run.name,
-                "state": run.status.state,
-                "finished": run.status.finished,
-                "settings": [_setting(keys[key][index]) for key in shown],
-                "rest": [_setting(keys[key][index]) for key in rest],
-                "loss": number(run.last("loss"), 4),
-                "tasks": [_scores(found.get(task), first.get(task)) for task in tasks],
+                "index": group.index,
+                "label": group.label,
+                "baseline": len(findings.groups) > 1 and group.index == findings.baseline.index,
+                "names": few(sorted({run.name for run in findings.members(group)}), 6),
+                "state": state(findings, group),
+                "finished": all(run.status.finished for run in findings.members(group)),
+                "runs": len(group.runs),
+                "settings": settings[:KEY_COLUMNS],
+                "rest": settings[KEY_COLUMNS:],
+                "loss": loss(findings, group),
+                "cells": [_scores(found.get(each), first.get(each)) for each in subjects],
             }
         )
     return {
-        "columns": shown,
-        "rest": rest,
-        "tasks": tasks,
-        "n": [_common_n(outcomes, task) for task in tasks],
-        "compact": len(runs) > COMPACT,
+        "columns": [{"short": short_key(key, keys), "full": key} for key in keys[:KEY_COLUMNS]],
+        "rest": keys[KEY_COLUMNS:],
+        "subjects": [
+            {"title": each.title, "n": _common_n(findings, each), "strict": strict[each]}
+            for each in subjects
+        ],
+        "seeds": len(findings.runs) > len(findings.groups),
+        "compact": len(findings.groups) > COMPACT,
         "rows": rows,
     }
 
 
-def claims(runs: list[Run], labels: list[str], outcomes: list[Outcome]) -> list[Json]:
-    """What each run was expected to show, beside what was obtained."""
-    return [
-        {
-            "run": index,
-            "label": label,
-            "claim": str(run.config["claim"]),
-            "obtained": _obtained(run, outcomes, index),
-        }
-        for index, (run, label) in enumerate(zip(runs, labels, strict=True))
-        if run.config.get("claim")
-    ]
+def claims(findings: Findings) -> list[Json]:
+    """What each group was expected to show, beside what was obtained."""
+    found = []
+    for group in findings.groups:
+        claim = findings.members(group)[0].config.get("claim")
+        if claim:
+            obtained = _obtained(findings, group)
+            given = {"index": group.index, "label": group.label, "claim": str(claim)}
+            found.append({**given, "obtained": obtained})
+    return found
+
+
+def effects(findings: Findings) -> Json | None:
+    """Each group minus the baseline; None where nothing could be compared."""
+    if not findings.effects:
+        return None
+    subjects = list(dict.fromkeys(each.subject for each in findings.effects))
+    rows = []
+    for group in findings.groups:
+        found = {each.subject: each for each in findings.effects if each.group is group}
+        if found:
+            cells = [cell for each in subjects for cell in _effect(found.get(each))]
+            rows.append({"index": group.index, "label": group.label, "cells": cells})
+    return {
+        "baseline": findings.baseline.label,
+        "subjects": [each.title for each in subjects],
+        "tests": sum(len(COMPARED) for each in findings.effects if each.found is not None),
+        "contexts": _range([each.found.sets for each in findings.effects if each.found]),
+        "rows": rows,
+    }
 
 
 def statistics(outcomes: list[Outcome]) -> list[Json]:
-    """All statistics of one task, a row for each run and step and one for each change."""
+    """All statistics of one subject, a row for each group and step and one for each change."""
     rows: list[Json] = []
     for each in outcomes:
+        strict = each.strict.contrasts["avg"] if each.strict else None
         rows.append(
             {
-                "run": each.run,
+                "index": each.index,
                 "label": each.label,
                 "step": f"{each.step:,}",
                 "items": f"{each.score.items:,} in {each.score.sets}",
                 "contrasts": [_interval(each.score.contrasts[key]) for key in CONTRASTS],
+                "strict": _interval(strict) if strict else None,
                 "worst": points(each.worst),
                 "gap": points(each.flat.gap),
+                "cross": points(each.cross.gap),
                 "flat": points(each.flat.expected),
                 "flat95": points(each.flat.percentile95),
                 "p": p_value(each.flat.p_value),
             }
         )
         if each.change:
-            changes = [_interval(each.change[key], signed=True) for key in CONTRASTS]
-            rows.append({"run": each.run, "label": each.label, "change": changes})
+            changes = [
+                {"value": signed(each.change[key]), "interval": interval(each.change[key])}
+                for key in CONTRASTS
+            ]
+            rows.append({"index": each.index, "label": each.label, "change": changes})
     return rows
 
 
 def curves(outcomes: list[Outcome]) -> Json:
-    """The numbers behind the depth figures of one task."""
+    """The numbers behind the depth figures of one subject."""
     bins = len(outcomes[0].score.curve.mean)
     edges = [f"{bin_ / bins:.2g}–{(bin_ + 1) / bins:.2g}" for bin_ in range(bins)]
     rows = []
@@ -144,7 +181,7 @@ def curves(outcomes: list[Outcome]) -> Json:
             }
             for bin_ in range(bins)
         ]
-        rows.append({"run": each.run, "label": each.label, "step": each.step, "cells": cells})
+        rows.append({"index": each.index, "label": each.label, "step": each.step, "cells": cells})
     return {"edges": edges, "rows": rows}
 
 
@@ -160,28 +197,56 @@ def cautions(outcomes: list[Outcome]) -> list[str]:
     ]
 
 
-def p_value(p: float) -> str:
-    """A p-value with two digits, never rounded to zero."""
-    return "< 0.001" if p < 0.001 else f"{p:.2g}"
+def logged(findings: Findings) -> Json | None:
+    """Probe scores as they were logged, of groups without answers; None where all have some."""
+    bare = [group for group in findings.groups if not findings.last(group)]
+    keys = sorted(
+        {
+            key
+            for group in bare
+            for run in findings.members(group)
+            for key in (run.metrics[-1] if run.metrics else {})
+            if key.startswith(("probe/", "eval/")) and not key.endswith(("/n", "/gap", "/worst"))
+        }
+    )
+    if not keys:
+        return None
+    rows = [
+        {
+            "index": group.index,
+            "label": group.label,
+            "cells": [_logged(findings, group, key) for key in keys],
+        }
+        for group in bare
+    ]
+    return {"keys": keys, "rows": rows}
+
+
+def _logged(findings: Findings, group: Group, key: str) -> str:
+    mean, spread, _ = findings.final(group, key)
+    return number(mean, 4) + plus_minus(spread, 2)
 
 
 def _setting(value: str) -> Json:
     return {"short": shorten(value, CELL_LENGTH), "full": value}
 
 
-def _first_outcomes(outcomes: list[Outcome], run: int) -> dict[str, Outcome]:
-    return {each.task: each for each in outcomes if each.run == run and each.before}
-
-
 def _scores(last: Outcome | None, first: Outcome | None) -> Json | None:
     if last is None:
         return None
+    before = None
+    if first:
+        before = {key: points(first.score.contrasts[key].value) for key in ("avg", "litm")}
+    found = {
+        key: _interval(last.score.contrasts[key]) | {"spread": plus_minus(last.spread(key))}
+        for key in ("avg", "litm")
+    }
+    strict = last.strict.contrasts["avg"] if last.strict else None
+    if strict is not None:
+        found["strict"] = _interval(strict) | {"spread": plus_minus(last.spread("strict"))}
     return {
-        "avg": _interval(last.score.contrasts["avg"]),
-        "litm": _interval(last.score.contrasts["litm"]),
-        "before": {key: points(first.score.contrasts[key].value) for key in ("avg", "litm")}
-        if first
-        else None,
+        **found,
+        "before": before,
         "gap": points(last.flat.gap),
         "flat": points(last.flat.expected),
         "p": p_value(last.flat.p_value),
@@ -189,29 +254,46 @@ def _scores(last: Outcome | None, first: Outcome | None) -> Json | None:
     }
 
 
-def _common_n(outcomes: list[Outcome], task: str) -> str:
-    """The number of questions where all runs were asked as many."""
-    counts = {each.score.items for each in outcomes if each.task == task and not each.before}
+def _common_n(findings: Findings, subject: Subject) -> str:
+    """The number of questions where all groups were asked as many."""
+    counts = {each.score.items for each in findings.of(subject) if not each.before}
     return f"{counts.pop():,}" if len(counts) == 1 else ""
 
 
-def _interval(given: Interval, *, signed: bool = False) -> Json:
-    value = points(given.value)
-    sign = "+" if signed and given.value > 0 and value not in ("0.0", NOTHING) else ""
-    return {"value": sign + value, "interval": interval(given)}
+def _interval(given: Interval) -> Json:
+    return {"value": points(given.value), "interval": interval(given)}
 
 
-def _obtained(run: Run, outcomes: list[Outcome], index: int) -> list[Json]:
+def _effect(effect: Effect | None) -> list[Json | None]:
+    if effect is None or effect.found is None:
+        return [None] * len(COMPARED)
+    return [
+        {
+            "value": signed(effect.found.contrasts[key]),
+            "interval": interval(effect.found.contrasts[key]),
+            "p": p_value(effect.adjusted[key]),
+            "below": effect.adjusted[key] < 0.05,
+        }
+        for key in COMPARED
+    ]
+
+
+def _range(values: list[int]) -> str:
+    ends = dict.fromkeys((min(values), max(values))) if values else {}
+    return "–".join(str(each) for each in ends)
+
+
+def _obtained(findings: Findings, group: Group) -> list[Json]:
     found = []
-    for task, last in last_outcomes(outcomes, index).items():
+    for subject, last in findings.last(group).items():
         said = []
         for key in ("avg", "litm"):
             given = last.score.contrasts[key]
             text = f"{key} {points(given.value)} {interval(given)}"
             if key in last.change:
-                change = _interval(last.change[key], signed=True)
-                text += f", changed by {change['value']} {change['interval']}"
+                change = last.change[key]
+                text += f", changed by {signed(change)} {interval(change)}"
             said.append(text)
-        found.append({"task": task, "text": "; ".join(said)})
-    loss = number(run.last("loss"), 4)
-    return found or [{"task": "", "text": f"not probed; final training loss {loss}"}]
+        found.append({"task": subject.title, "text": "; ".join(said)})
+    text = f"not probed; final training loss {loss(findings, group)}"
+    return found or [{"task": "", "text": text}]

@@ -1,157 +1,206 @@
-"""Labels, differing config keys, and the summary table in Markdown."""
+"""The findings as tables of text: Markdown and LaTeX."""
 
-import json
-import math
-from collections import Counter
+from dataclasses import dataclass
 from html import escape
-from typing import Any
 
-from fullcontext.report.curves import Outcome
-from fullcontext.report.runs import Run
-from fullcontext.report.statistics import Interval
+from fullcontext.report.curves import Outcome, Subject
+from fullcontext.report.effects import COMPARED, Effect
+from fullcontext.report.findings import Findings
+from fullcontext.report.groups import Group
+from fullcontext.report.wording import (
+    CELL_LENGTH,
+    NOTHING,
+    interval,
+    number,
+    p_value,
+    points,
+    shorten,
+    signed,
+)
 
-LABEL_LENGTH = 36
-CELL_LENGTH = 40
-NOTHING = "–"
-NOT_COMPARED = ("name", "claim", "resume", "run", "runs", "output", "title")
-"""Keys that name a run instead of deciding what it does."""
-
-
-def labels(runs: list[Run]) -> list[str]:
-    """One short and unique label a run: its name, with a number where a name repeats."""
-    short = [shorten(run.name, LABEL_LENGTH) for run in runs]
-    repeated = {name for name, times in Counter(short).items() if times > 1}
-    seen: Counter[str] = Counter()
-    found = []
-    for name in short:
-        seen[name] += 1
-        found.append(f"{name} #{seen[name]}" if name in repeated else name)
-    return found
+NOTE = (
+    "Scores in points of 100 at the last probed step, [95 % interval by context], ± the standard"
+    " deviation over seeds. litm: mean of both ends minus mean of the middle. gap: best minus worst"
+    " depth bin, in brackets the gap of a flat curve of the same size."
+)
 
 
-def shorten(text: str, length: int) -> str:
-    """At most `length` characters in one line, cut in the middle: both ends of a name tell."""
-    line = " ".join(text.split())
-    if len(line) <= length:
-        return line
-    head = (length - 1) // 2
-    return f"{line[:head]}…{line[len(line) - (length - 1 - head) :]}"
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A header of (group of columns, column) and rows of cells."""
+
+    title: str
+    header: list[tuple[str, str]]
+    rows: list[list[str]]
 
 
-def flatten(tree: Any, prefix: str = "") -> dict[str, str]:
-    """A config as dotted keys and the values as they are written in YAML."""
-    if isinstance(tree, dict) and tree:
-        return {
-            path: value
-            for key, branch in tree.items()
-            for path, value in flatten(branch, f"{prefix}.{key}".lstrip(".")).items()
-        }
-    if isinstance(tree, float):
-        return {prefix: f"{tree:.12g}"}
-    return {prefix: tree if isinstance(tree, str) else json.dumps(tree, default=str)}
+def state(findings: Findings, group: Group) -> str:
+    """ "finished", or how many runs of a group are in which other state."""
+    states = [run.status.state for run in findings.members(group)]
+    if len(set(states)) == 1:
+        return states[0]
+    others = [each for each in dict.fromkeys(states) if each != "finished"]
+    return ", ".join(f"{states.count(each)} of {len(states)} {each}" for each in others)
 
 
-def differing(runs: list[Run]) -> dict[str, list[str]]:
-    """Config keys whose values differ, each with one value a run (NOTHING where it has none).
-
-    A run that lacks the whole section (a probe has no schedule) does not make its keys differ.
-    """
-    flat = [flatten(run.config) if run.config else {} for run in runs]
-    keys = dict.fromkeys(key for config in flat for key in config)
-    found = {}
-    for key in keys:
-        section = key.split(".")[0]
-        if section in NOT_COMPARED:
-            continue
-        values = {
-            config.get(key, NOTHING)
-            for run, config in zip(runs, flat, strict=True)
-            if section in run.config
-        }
-        if len(values) > 1:
-            found[key] = [config.get(key, NOTHING) for config in flat]
-    return found
+def plus_minus(value: float, digits: int = 0) -> str:
+    """± a spread over seeds in points, or nothing where there is one seed."""
+    text = number(value, digits) if digits else points(value)
+    return "" if text == NOTHING else f" ± {text}"
 
 
-def number(value: float | None, digits: int = 3) -> str:
-    """A number with so many significant digits, thousands separated; NOTHING for None and nan."""
-    if value is None or not math.isfinite(value):
-        return NOTHING
-    if value == 0 or abs(value) >= 10**digits or float(value).is_integer():
-        return f"{value:,.0f}"
-    return f"{value:.{digits}g}" if abs(value) < 1e-3 else f"{float(f'{value:.{digits}g}'):g}"
+def loss(findings: Findings, group: Group) -> str:
+    """The mean of the last training losses of a group and their spread."""
+    mean, spread, _ = findings.final(group, "loss")
+    return number(mean, 4) + plus_minus(spread, 2)
 
 
-def points(value: float) -> str:
-    """A score of 0-1 in points of 100, the unit of published tables."""
-    if not math.isfinite(value):
-        return NOTHING
-    return f"{round(100 * value, 1) + 0.0:.1f}"  # + 0.0 turns -0.0 into 0.0
-
-
-def interval(given: Interval) -> str:
-    """The 95 % interval in points, or nothing where there is none."""
-    if not (math.isfinite(given.low) and math.isfinite(given.high)):
-        return "no interval"
-    return f"[{points(given.low)}, {points(given.high)}]"
-
-
-def listed(words: list[str]) -> str:
-    """a, b and c."""
-    return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]])) if words else ""
-
-
-def few(names: list[str], most: int = 3) -> str:
-    """The first names and how many more there are."""
-    more = [f"{len(names) - most} more"] if len(names) > most else []
-    return listed([*names[:most], *more])
-
-
-def tasks_of(outcomes: list[Outcome]) -> list[str]:
-    """The tasks in their order on the page."""
-    return list(dict.fromkeys(outcome.task for outcome in outcomes))
-
-
-def last_outcomes(outcomes: list[Outcome], run: int) -> dict[str, Outcome]:
-    """Task -> what a run showed when it was last probed."""
-    return {each.task: each for each in outcomes if each.run == run and not each.before}
-
-
-def markdown(runs: list[Run], names: list[str], outcomes: list[Outcome], title: str) -> str:
-    """The summary as a Markdown table, one row a run; scores in points of 100."""
-    tasks = tasks_of(outcomes)
-    keys = differing(runs)
-    header = ["run", "state", *keys, "final train loss"]
-    header += [f"{task} {what}" for task in tasks for what in ("avg", "litm", "gap (flat), n")]
+def summary(findings: Findings) -> Table:
+    """One row a group."""
+    subjects = findings.subjects
+    strict = {each: has_strict(findings, each) for each in subjects}
+    header = [("", name) for name in ("run", "state", "runs", *findings.keys, "final train loss")]
+    for each in subjects:
+        names = ("avg", *(["strict"] if strict[each] else []), "litm", "gap (flat), n")
+        header += [(each.title, name) for name in names]
     rows = []
-    for index, (run, name) in enumerate(zip(runs, names, strict=True)):
-        settings = [shorten(values[index], CELL_LENGTH) for values in keys.values()]
-        found = last_outcomes(outcomes, index)
-        scores = [cell for task in tasks for cell in _scores(found.get(task))]
-        rows.append([name, run.status.state, *settings, number(run.last("loss"), 4), *scores])
-    lines = [_line(header), _line(["---"] * len(header)), *map(_line, rows)]
-    note = (
-        "Scores in points of 100 at the last probed step, [95 % interval by context]."
-        " litm: mean of both ends minus mean of the middle. gap: best minus worst depth bin,"
-        " in brackets the gap of a flat curve of the same size."
+    for group in findings.groups:
+        settings = [shorten(value, CELL_LENGTH) for value in group.settings.values()]
+        last = findings.last(group)
+        cells = [cell for each in subjects for cell in _scores(last.get(each), strict[each])]
+        start = [group.label, state(findings, group), str(len(group.runs)), *settings]
+        rows.append([*start, loss(findings, group), *cells])
+    return Table("Summary", header, rows)
+
+
+def has_strict(findings: Findings, subject: Subject) -> bool:
+    """Whether any group has strict scores."""
+    return any(each.strict is not None for each in findings.of(subject))
+
+
+def effects(findings: Findings) -> Table | None:
+    """One row a group, its differences from the baseline; None without any."""
+    subjects = list(dict.fromkeys(each.subject for each in findings.effects))
+    if not subjects:
+        return None
+    columns = [(each.title, text) for each in subjects for key in COMPARED for text in (key, "p")]
+    rows = []
+    for group in findings.groups:
+        found = {each.subject: each for each in findings.effects if each.group is group}
+        if found:
+            cells = [cell for each in subjects for cell in _effect(found.get(each))]
+            rows.append([group.label, *cells])
+    title = f"Minus the baseline, {findings.baseline.label}; p after Holm"
+    return Table(title, [("", "run"), *columns], rows)
+
+
+def markdown(findings: Findings, title: str) -> str:
+    """The tables in Markdown."""
+    parts = [f"# {_one_line(title)}", ""]
+    for table in filter(None, (summary(findings), effects(findings))):
+        header = [f"{group} {name}".strip() for group, name in table.header]
+        lines = [_line(header), _line(["---"] * len(header)), *map(_line, table.rows)]
+        parts += [f"## {_escaped(table.title)}", "", *lines, ""]
+    return "\n".join([*parts, NOTE, ""])
+
+
+def latex(findings: Findings, title: str) -> str:
+    """The tables in LaTeX; needs booktabs and, for the width of many columns, graphicx."""
+    parts = ["% \\usepackage{booktabs,graphicx}"]
+    for table in filter(None, (summary(findings), effects(findings))):
+        parts.append(_tabular(table, f"{title}. {table.title}"))
+    return "\n".join(parts)
+
+
+def _tabular(table: Table, caption: str) -> str:
+    spans: list[tuple[str, int]] = []
+    for group, _ in table.header:
+        if spans and spans[-1][0] == group:
+            spans[-1] = (group, spans[-1][1] + 1)
+        else:
+            spans.append((group, 1))
+    top, rules, at = [], [], 1
+    for group, width in spans:
+        top.append(
+            f"\\multicolumn{{{width}}}{{c}}{{{_tex(group)}}}" if group else "&" * (width - 1)
+        )
+        if group:
+            rules.append(f"\\cmidrule(lr){{{at}-{at + width - 1}}}")
+        at += width
+    body = [[_tex(cell) for cell in row] for row in table.rows]
+    return "\n".join(
+        [
+            "\\begin{table}",
+            "\\centering",
+            f"\\caption{{{_tex(_one_line(caption))}. {_tex(NOTE)}}}",
+            "\\resizebox{\\textwidth}{!}{%",
+            f"\\begin{{tabular}}{{l{'r' * (len(table.header) - 1)}}}",
+            "\\toprule",
+            *([" & ".join(top) + r" \\", " ".join(rules)] if rules else []),
+            " & ".join(_tex(name) for _, name in table.header) + r" \\",
+            "\\midrule",
+            *(" & ".join(row) + r" \\" for row in body),
+            "\\bottomrule",
+            "\\end{tabular}}",
+            "\\end{table}",
+            "",
+        ]
     )
-    return "\n".join([f"# {' '.join(title.split())}", "", *lines, "", note, ""])
 
 
-def _scores(outcome: Outcome | None) -> list[str]:
+_TEX = {
+    "\\": r"\textbackslash{}",
+    **{each: f"\\{each}" for each in "&%$#_{}"},
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "±": r"$\pm$",
+    "–": "--",
+    "…": r"\dots{}",
+}
+
+
+def _tex(text: str) -> str:
+    """Plain text for LaTeX; a minus before a digit is a minus."""
+    escaped = "".join(_TEX.get(each, each) for each in _one_line(text))
+    # A leading bracket would be read as the argument of the \\ that ends the row before.
+    return f"{{}}{escaped}" if escaped.startswith("[") else escaped
+
+
+def _scores(outcome: Outcome | None, strict: bool) -> list[str]:
     if outcome is None:
-        return [NOTHING] * 3
+        return [NOTHING] * (3 + strict)
+    found = outcome.score.contrasts
     cells = [
-        f"{points(each.value)} {interval(each)}"
-        for each in (outcome.score.contrasts["avg"], outcome.score.contrasts["litm"])
+        f"{points(found[key].value)} {interval(found[key])}{plus_minus(outcome.spread(key))}"
+        for key in ("avg", "litm")
     ]
+    if strict:
+        given = outcome.strict.contrasts["avg"] if outcome.strict else None
+        spread = plus_minus(outcome.spread("strict"))
+        cells.insert(1, f"{points(given.value)} {interval(given)}{spread}" if given else NOTHING)
     flat = f"{points(outcome.flat.gap)} ({points(outcome.flat.expected)})"
     return [*cells, f"{flat}, n={outcome.score.items}"]
 
 
+def _effect(effect: Effect | None) -> list[str]:
+    if effect is None or effect.found is None:
+        return [NOTHING] * (2 * len(COMPARED))
+    cells = []
+    for key in COMPARED:
+        given = effect.found.contrasts[key]
+        cells += [f"{signed(given)} {interval(given)}", p_value(effect.adjusted[key])]
+    return cells
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _escaped(text: str) -> str:
+    return escape(_one_line(text), quote=False).replace("\\", "\\\\").replace("|", "\\|")
+
+
 def _line(cells: list[str]) -> str:
-    escaped = (
-        " ".join(escape(cell, quote=False).replace("\\", "\\\\").replace("|", "\\|").split())
-        for cell in cells
-    )
-    return f"| {' | '.join(escaped)} |"
+    return f"| {' | '.join(map(_escaped, cells))} |"

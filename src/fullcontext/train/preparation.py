@@ -66,7 +66,9 @@ def probe_contexts(config: TrainConfig, prompt: Prompt) -> "dict[str, list[Probe
     from fullcontext.probe import contexts
 
     positions = config.model.architecture.max_positions
-    return contexts.build(prompt, config.data, config.probe, config.seed, positions)
+    asked = contexts.build(prompt, config.data, config.probe, config.seed, positions)
+    contexts.within(asked, config.probe.budget_tokens)
+    return asked
 
 
 def model(config: TrainConfig, world: World, peers: Peers, words: int) -> Any:

@@ -43,6 +43,7 @@ def run(config: TrainConfig, info: RunInfo) -> float | None:
         console = held.enter_context(Console(folder, world.is_main))
         stop = held.enter_context(launch.StopFlag().listening())
         status = Status(folder, name, config.steps, world.is_main)
+        status.ranks, status.device = world.size, world.device.type
         try:
             loss = _Run(config, info, world, name, status).train(stop, console)
         except BaseException as error:
@@ -159,28 +160,34 @@ class _Run:
         seen = self.tracker is not None and self.tracker.seen(step, "probe/")
         if launch.sum_floats([float(seen)])[0]:
             return
-        from fullcontext.probe.run import scalars, write_answers
+        from fullcontext.probe.asking import scalars, write_answers
 
         answers = self._answers()
         if self.world.is_main:
             write_answers(answers, self.folder / "answers", step)
             self._log(step, {**scalars(answers, settings.bins), **self._totals()})
+            if self.tracker is not None:
+                self.tracker.curves(step, answers, settings.bins)
 
     def _answers(self) -> dict[str, list[Answer]]:
         """All ranks' answers on every rank: each holds the whole model and asks its contexts."""
-        from fullcontext.probe.run import ask
+        from fullcontext.probe import contexts, score
+        from fullcontext.probe.asking import ask
 
         settings, rank, size = self.config.probe, self.world.rank, self.world.size
         answers: dict[str, list[Answer]] = {}
+        early = self.loop.progress.step < self.config.steps
+        asked = contexts.within(self.asked, settings.budget_tokens if early else None)
         with sharding.gathered(self.loop.model) as model:
-            for task, sets in self.asked.items():
+            for task, sets in asked.items():
                 own = ask(
                     model, sets[rank::size], self.prompt, settings.max_new_tokens,
                     self.config.precision,
                 )  # fmt: skip
                 given = launch.gather([asdict(answer) for answer in own])
                 together = [Answer(**record) for part in given for record in part]
-                answers[task] = sorted(together, key=lambda answer: (answer.set, answer.position))
+                together.sort(key=lambda answer: (answer.length, answer.set, answer.position))
+                answers[task] = score.with_strict(together)
         return answers
 
     def _totals(self) -> dict[str, float]:
@@ -210,6 +217,8 @@ class _Run:
         self.saver.wait()  # ranks write one thing at a time: the messages of two must not mix
         if self.config.checkpoint.export:
             self._export(model_card(self.config, self.name, report, last, self._scores()))
+        if self.tracker is not None:
+            self.tracker.results()
         self.status.write("finished", self.loop.progress.step, self.loop.progress.seconds)
         log.info("finished; look at it: python report.py %s", self.folder)
         return last

@@ -17,6 +17,8 @@ class Status:
         self.is_main = is_main
         """Whether this rank writes; the others only keep `state`."""
         self.id, self.state = "", "starting"
+        self.ranks, self.device = 1, ""
+        """How many processes train, and on what: "cuda" or "cpu"; hours of devices come of it."""
         self._step, self._seconds, self._written = 0, 0.0, 0.0
 
     def tick(self, step: int, seconds: float) -> None:
@@ -43,5 +45,7 @@ class Status:
             "steps": self.steps,
             "error": error,
             "seconds": round(self._seconds if seconds is None else seconds, 3),
+            "ranks": self.ranks,
+            "device": self.device,
         }
         write_aside(self.folder / "status.json", json.dumps(record, indent=1))
