@@ -3,9 +3,12 @@
 import pytest
 
 from fullcontext.compose import ConfigError
+from fullcontext.config import FormConfig, KeyValueConfig
+from fullcontext.data.key_value import Number
 from fullcontext.data.mixture import Mixture
 from fullcontext.data.tokens import Encoder, Prompt
 from fullcontext.model import tokenizer
+from fullcontext.randomness import rng
 
 
 def mixture(train_config, *overrides: str, batch_size: int = 64) -> tuple[Mixture, Encoder]:
@@ -83,3 +86,72 @@ def test_stratified_asks_every_item_as_often(train_config, questions: int) -> No
     asked = [a.position for step in range(30) for e in drawn.batch(step) for a in e.asked]
     counts = [asked.count(place) for place in range(12)]
     assert min(counts) > 0.7 * len(asked) / 12, counts
+
+
+def test_an_invented_word_is_a_number_in_syllables() -> None:
+    assert f"{Number(0):w} {Number(81):w} {Number(80**3):w}" == "bababa babebe bebababa"
+    assert len({f"{Number(i):w}" for i in range(90000)}) == 90000
+    assert f"{Number(42):05d}" == "00042"
+
+
+CHAPTERS = (
+    '{key: "{:w}", value: "{:w} {:w}", item: "Chapter {key}:\n    {value}",'
+    " question: 'Which chapter has {value}?', answer: '{key}, in full: {item}'}"
+)
+
+
+def test_each_context_has_one_form_and_every_form_its_share(train_config) -> None:
+    config = train_config(
+        "model=tiny", "data=key_value", "sharding=none", f"data.key_value.forms=[{CHAPTERS}]",
+        "data.questions_per_context=4",
+    )  # fmt: skip
+    encoder = Encoder(tokenizer.load(config.model))
+    drawn = Mixture(config.data, Prompt(config.data, config.model.chat, encoder), None, 0, 128)
+    texts = [encoder.tokenizer.decode(example.context) for example in drawn.batch(0)]
+    chapters = [text for text in texts if "Chapter " in text]
+    assert 8 <= len(chapters) <= 24 and not any("record of" in text for text in chapters)
+    assert all("record of" in text for text in texts if text not in chapters)
+
+
+def test_a_form_may_ask_backwards_and_answer_with_the_whole_item(train_config) -> None:
+    config = train_config(
+        "model=tiny", "data=key_value", "sharding=none", f"data.key_value.forms=[{CHAPTERS}]",
+    )  # fmt: skip
+    encoder = Encoder(tokenizer.load(config.model))
+    drawn = Mixture(config.data, Prompt(config.data, config.model.chat, encoder), None, 0, 16)
+    for example in drawn.batch(0):
+        context = encoder.tokenizer.decode(example.context)
+        if "Chapter " not in context:
+            continue
+        asked = encoder.tokenizer.decode(example.asked[0].prompt)
+        value = asked.split("Which chapter has ")[1].split("?")[0]
+        assert len(value.split()) == 2 and context.count(f"    {value}\n") == 1
+        key = context.split(f":\n    {value}\n")[0].split("Chapter ")[-1]
+        answer = encoder.tokenizer.decode(example.asked[0].answer).removesuffix("</s>").strip()
+        assert answer == f"{key}, in full: Chapter {key}:\n    {value}"
+
+
+def test_without_forms_nothing_is_drawn_for_them(train_config) -> None:
+    """A run made before there were forms has the same contexts."""
+    drawn, encoder = mixture(train_config)
+    generator = rng(0, "context", 5)
+    keys = generator.choice(32, 15, replace=False, shuffle=True)
+    values = generator.integers(16, size=15)
+    first = ids_to_words(encoder, drawn.batch(0)[5].context)[1:3]
+    assert first == [f"k{keys[0]}", f"v{values[0]}"]
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"question": "Which?"}, "question='Which.' lacks {key} or {value}"),
+        ({"answer": "yes"}, "answer='yes' lacks"),
+        ({"key": "{:w} {:w}"}, "one field"),
+        ({"item": "{key}"}, "lacks {key} and {value}"),
+    ],
+)
+def test_a_form_that_asks_nothing_is_refused(setting, message) -> None:
+    with pytest.raises(ValueError, match=message):
+        FormConfig(**setting)
+    with pytest.raises(ValueError, match="forms"):
+        KeyValueConfig(value="{:w}")

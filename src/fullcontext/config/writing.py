@@ -146,6 +146,11 @@ class TemplateWriter(WriterConfig):
     """Deterministic questions about details of real sentences; no model, no network."""
 
     name: str = "template"
+    whole: float = 0.0
+    """Share of fine-grained questions that quote some words and ask for their whole sentence."""
+
+    def __post_init__(self) -> None:
+        check.within("writer.whole", self.whole, 0, 1)
 
 
 @dataclass(kw_only=True)

@@ -8,28 +8,48 @@ from itertools import pairwise
 import numpy as np
 
 from fullcontext.compose import ConfigError
-from fullcontext.config import DataConfig, KeyValueConfig, Placement
+from fullcontext.config import DataConfig, FormConfig, KeyValueConfig, Placement
 from fullcontext.data.lengths import Law
 from fullcontext.data.placement import aim
 from fullcontext.data.tokens import Prompt
 from fullcontext.records import Asked, Example, Ids
 
+SYLLABLES = tuple(consonant + vowel for consonant in "bdfghjklmnprstvz" for vowel in "aeiou")
+"""80, the digits of an invented word."""
+
+
+class Number(int):
+    """An integer that the format `w` writes as an invented word of its own: 81 is `babebe`."""
+
+    def __format__(self, spec: str) -> str:
+        if spec != "w":
+            return super().__format__(spec)
+        left, word = int(self), ""
+        while left or len(word) < 6:
+            left, last = divmod(left, len(SYLLABLES))
+            word = SYLLABLES[last] + word
+        return word
+
 
 def pairs(
-    config: KeyValueConfig, items: int, generator: np.random.Generator
+    config: KeyValueConfig, form: FormConfig, items: int, generator: np.random.Generator
 ) -> list[tuple[str, str]]:
-    """Distinct keys with random values."""
+    """Distinct keys with random values; where values are asked for, those are distinct, too."""
     if items > config.num_keys:
         raise ConfigError(
             f"a context of {items} items needs as many keys, but data.key_value.num_keys="
             f"{config.num_keys}; raise it or shorten the contexts"
         )
     keys = generator.choice(config.num_keys, items, replace=False, shuffle=True)
-    values = generator.integers(config.num_values, size=items)
-    return [
-        (config.key.format(key), config.value.format(value))
-        for key, value in zip(keys.tolist(), values.tolist(), strict=True)
+    fields = form.value.count("{")
+    values = generator.integers(config.num_values, size=items * fields).reshape(items, fields)
+    drawn = [
+        (form.key.format(Number(key)), form.value.format(*map(Number, numbers)))
+        for key, numbers in zip(keys.tolist(), values.tolist(), strict=True)
     ]
+    if "{value}" not in form.question:
+        return drawn
+    return list({value: (key, value) for key, value in drawn}.values())
 
 
 class Dictionaries:
@@ -37,6 +57,7 @@ class Dictionaries:
 
     def __init__(self, config: DataConfig, prompt: Prompt) -> None:
         self.config, self.prompt = config, prompt
+        self.forms: tuple[FormConfig, ...] = (config.key_value, *config.key_value.forms)
         self._asked = lru_cache(maxsize=1 << 16)(self._ask)
 
     def example(
@@ -48,13 +69,14 @@ class Dictionaries:
     ) -> Example:
         """A context of as many items as the drawn length holds, one asked for each example id."""
         requested = Law(stage, None).draw(generator)
-        settings = self.config.key_value
-        everything = pairs(settings, self._most_items(requested), generator)
-        first, start = self._asked(everything[0])
+        number = int(generator.integers(len(self.forms))) if len(self.forms) > 1 else 0
+        settings, form = self.config.key_value, self.forms[number]
+        everything = pairs(settings, form, self._most_items(requested), generator)
+        first, start = self._asked(number, everything[0])
         fixed = len(start) + len(first.prompt) + len(first.answer) + 2
         texts, tokens, total = [], [], fixed
         for key, value in everything:
-            text = settings.item.format(key=key, value=value)
+            text = form.item.format(key=key, value=value)
             ids = self.prompt.encoder.cached(text + self.prompt.separator)
             if total + len(ids) > requested:
                 break
@@ -71,7 +93,7 @@ class Dictionaries:
         asked, heads = [], []
         drawn = _positions(stage, len(items), len(indices), turn, generator)
         for index, place in zip(indices, drawn, strict=True):
-            each, start = self._asked(items[place])
+            each, start = self._asked(number, items[place])
             depth = (place + 0.5) / len(items)
             asked.append(replace(each, index=index, depth=depth, position=place))
             heads.append(start)
@@ -81,21 +103,27 @@ class Dictionaries:
         )
 
     def answer_lengths(self, wanted: int, generator: np.random.Generator) -> list[int]:
-        """Tokens of some random values, end token left out."""
+        """Tokens of the answers about some random pairs, end token left out."""
         settings = self.config.key_value
-        values = generator.integers(settings.num_values, size=wanted).tolist()
-        found = [self._asked((settings.key.format(0), settings.value.format(v))) for v in values]
-        return [len(asked.answer) - 1 for asked, _ in found]
+        found = []
+        for each in range(wanted):
+            number = each % len(self.forms)
+            drawn = pairs(settings, self.forms[number], 1, generator)
+            found.append(len(self._asked(number, drawn[0])[0].answer) - 1)
+        return found
 
     def _most_items(self, tokens: int) -> int:
         """One more than fit: no item is shorter than a key, a value and a newline."""
         return min(tokens // 3 + 1, self.config.key_value.num_keys)
 
-    def _ask(self, item: tuple[str, str]) -> tuple[Asked, Ids]:
-        """The question for an item, and what stands before its context."""
+    def _ask(self, number: int, item: tuple[str, str]) -> tuple[Asked, Ids]:
+        """The question for an item of a form, and what stands before its context."""
+        form = self.forms[number]
         key, value = item
-        question = self.config.key_value.question.format(key=key)
-        asked = self.prompt.ask(question, value, id=key, kind="key_value")
+        question = form.question.format(key=key, value=value)
+        text = form.item.format(key=key, value=value)
+        answer = form.answer.format(key=key, value=value, item=text)
+        asked = self.prompt.ask(question, answer, id=key, kind="key_value")
         return replace(asked, source="key_value", evidence=1), self.prompt.head(question)
 
 

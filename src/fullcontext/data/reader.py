@@ -65,8 +65,9 @@ def command(config: Any) -> str:
     """The command that makes the store of a config."""
     data = config.data
     words = [*option("corpus", config.corpus), f"data={data.name}", f"model={config.model.name}"]
-    if config.writer.name != "template":
-        words += option("writer", config.writer)
+    writer = option("writer", config.writer)
+    if writer != ["writer=template"]:
+        words += writer
     words.append(f"data.segment_size={data.segment_size}")
     if data.filler_segment_size is not None:
         words.append(f"data.filler_segment_size={data.filler_segment_size}")

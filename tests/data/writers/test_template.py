@@ -116,6 +116,31 @@ def test_the_same_text_gets_the_same_question(asked) -> None:
     assert ask.ask(asking, 0) == Template().ask(asking, 0)
 
 
+def test_a_whole_sentence_may_be_asked_for_by_words_that_stand_once(asked) -> None:
+    documents = asked[2][:2]
+    encoder, writer = Encoder(family("sentencepiece")), Template(whole=1.0)
+    writer.prepare(documents)
+    text = " ".join(" ".join(document.text.split()) for document in documents)
+    cuts = {"segment_size": 128, "text_tokens": 600, "separator": "\n", "dropped": Counter()}
+    replies = [
+        (writer.ask(asking, 0), flat(asking.segments[0]))
+        for document in documents
+        for short, cut in segments.texts(document, encoder, **cuts)
+        for asking in questions.askings(short, cut, ("fine_grained",))
+    ]
+    quoting = [(r, segment) for r, segment in replies if r and r.question.startswith("Quote")]
+    assert len(quoting) > 20
+    for reply, segment in quoting:
+        piece = re.search(r'"(.*)"', reply.question).group(1)
+        assert len(piece.split()) == 6 and text.count(piece) == 1
+        assert piece in reply.answer and reply.answer in segment
+        assert reply.answer.endswith(".") and reply.answer[0].isupper()
+
+
+def test_a_share_of_whole_sentences_is_another_writer() -> None:
+    assert Template().version == "template-4" != Template(0.5).version != Template(1.0).version
+
+
 @pytest.mark.parametrize(
     ("before", "name", "after", "is_part"),
     [

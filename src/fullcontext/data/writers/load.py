@@ -18,9 +18,9 @@ def version(config: WriterConfig) -> str:
     """Changes whenever equal segments would give other questions; loads no model."""
     match config:
         case TemplateWriter():
-            from fullcontext.data.writers.template import Template
+            from fullcontext.data.writers import template
 
-            return Template.version
+            return template.version(config.whole)
         case OpenAIWriter() | LocalWriter():
             drawn = [config.temperature, config.top_p, config.max_new_tokens]
             return f"{model_name(config)}-{fingerprint([prompts.VERSION, *drawn])}"
@@ -41,7 +41,7 @@ def load(
         case TemplateWriter():
             from fullcontext.data.writers.template import Template
 
-            return Template()
+            return Template(config.whole)
         case OpenAIWriter() | LocalWriter():
             from fullcontext.data.writers.prompted import Prompted
 

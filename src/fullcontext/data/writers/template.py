@@ -26,6 +26,8 @@ _DIGIT = re.compile(r"\d")
 _UNIT = re.compile(r" (?:hundred|thousand|million|billion|trillion|per ?cent)\b")
 _OPENING = 9
 """Words quoted of a sentence whose rest is asked for."""
+_PIECE = 6
+"""Words quoted of a sentence that is asked for as a whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +40,18 @@ class Detail:
     """Its value, if it is a plain number (`$22 billion` is not: its unit lies outside the gap)."""
 
 
+def version(whole: float) -> str:
+    """`Template.version` of a share of questions for whole sentences."""
+    return f"template-4-whole-{whole:g}" if whole else "template-4"
+
+
 class Template:
     """See the module."""
 
-    version = "template-4"
     concurrency = 1
 
-    def __init__(self) -> None:
+    def __init__(self, whole: float = 0.0) -> None:
+        self.whole, self.version = whole, version(whole)
         self._quoted = Quoted()
 
     def prepare(self, documents: Iterable[Document]) -> None:
@@ -53,6 +60,8 @@ class Template:
             for paragraph in paragraphs(document.text):
                 for sentence in sentences.split(paragraph):
                     self._quoted.add(_quotations(sentence))
+                    if self.whole:
+                        self._quoted.add(_pieces(sentence))
 
     async def reply(self, asking: Asking, seed: int) -> Reply | str:
         """`ask`, as every writer is called."""
@@ -80,8 +89,11 @@ class Template:
     ) -> Reply | None:
         index = int(draw.integers(len(segments)))
         forms = [self._gap, self._continuation, self._next]
-        for choice in draw.choice(3, size=3, replace=False, p=[0.6, 0.2, 0.2]):
-            reply = forms[choice](segments[index], draw)
+        order = [forms[i] for i in draw.choice(3, size=3, replace=False, p=[0.6, 0.2, 0.2])]
+        if self.whole and draw.random() < self.whole:
+            order = [self._whole, *order]
+        for form in order:
+            reply = form(segments[index], draw)
             if reply is not None:
                 return Reply(reply[0], reply[1], (index,))
         return None
@@ -122,6 +134,14 @@ class Template:
             return None
         first, second = found[int(draw.integers(len(found)))]
         return f'Which sentence comes right after this one: "{first}"?', second
+
+    def _whole(self, segment: Segment, draw: np.random.Generator) -> tuple[str, str] | None:
+        found = _sentences(segment)
+        pieces = [(p, s) for s in found for p in _pieces(s) if self._quoted.once(p)]
+        if not pieces:
+            return None
+        piece, sentence = pieces[int(draw.integers(len(pieces)))]
+        return f'Quote the sentence in which these words stand: "{piece}"', sentence
 
     def _integration(
         self, segments: tuple[Segment, ...], draw: np.random.Generator
@@ -206,6 +226,12 @@ def _quotations(sentence: str) -> list[str]:
         return []
     gapped = [detail.gapped for detail in _details_of(sentence)]
     return [sentence, _opening(sentence), *gapped]
+
+
+def _pieces(sentence: str) -> list[str]:
+    """Every run of _PIECE words."""
+    words = sentence.split()
+    return [" ".join(words[i : i + _PIECE]) for i in range(len(words) - _PIECE + 1)]
 
 
 def _opening(sentence: str) -> str:
