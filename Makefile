@@ -78,6 +78,9 @@ bench: $(READY) ## Measures what the docs promise, each against a peer in the sa
 	$(PY) benchmarks/ceiling.py
 	$(PY) benchmarks/checkpoint.py
 	$(PY) benchmarks/resume.py
+	$(PY) benchmarks/probe.py
+	$(PY) benchmarks/coverage.py
+	$(PY) benchmarks/report.py 8 25
 
 screenshots: ## Draws docs/images from the pages of demo and miniature (needs Chromium)
 	@for page in demo miniature; do \
