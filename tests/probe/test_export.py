@@ -152,6 +152,7 @@ def test_the_standalone_scores_are_those_of_fullcontext(task, golds, said, quest
     said = said + " " + texts[-1] if echo else said
     gold = texts[0]
     assert exported_scores.film(task, gold, said) == score.film(task, gold, said)
+    question = f'the piece "{question}"?' if echo else question
     own = exported_scores.strict(task, gold, said, texts, question)
     assert own == score.strict(task, gold, said, texts, question)
 

@@ -54,6 +54,15 @@ def test_strict_document_pays_for_right_words_and_charges_for_wrong_ones():
     assert score.strict("document", "The cat", "a dog ran") == 0
 
 
+def test_strict_document_pays_nothing_for_repeating_the_question():
+    asked = 'In above context, which sentence contains the piece "cat saw"?'
+    gold = "The cat saw it."
+    assert score.strict("document", gold, "cat saw", question=asked) == 0
+    assert score.strict("document", gold, gold, question=asked) == 1
+    assert score.strict("document", gold, "The cat saw", question=asked) == 2 * 1 / (2 + 1)
+    assert score.strict("document", "Cat saw.", "cat saw", question=asked) == 1  # nothing is left
+
+
 def test_strict_code_wants_the_whole_name_and_no_other_of_the_context():
     others = ["read_file", "write_file", "list_names"]
     assert score.strict("code", "read_file", "It is `read_file`.", others) == 1

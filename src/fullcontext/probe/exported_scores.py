@@ -77,10 +77,15 @@ def film(task: str, gold: str, prediction: str) -> float:
 def strict(
     task: str, gold: str, prediction: str, others: Iterable[str] = (), question: str = ""
 ) -> float:
-    """Document: F1 of the words without punctuation around them; code, database and spread: the
+    """Document: F1 of the words that the question does not quote, without punctuation; code, database and spread: the
     names as whole words, and none of the other gold answers' unless the question has it."""
     if task == "document":
         wanted, said = _bare(gold), _bare(prediction)
+        quotes = 'the piece "'
+        quotation = question.rpartition(quotes)[2].rpartition('"')[0] if quotes in question else ""
+        quoted = _bare(quotation)
+        if wanted - quoted:
+            wanted, said = wanted - quoted, said - quoted
         both = len(wanted & said)
         return 2 * both / (len(wanted) + len(said)) if wanted or said else 1.0
     if task == "key_value":

@@ -17,6 +17,7 @@ from fullcontext.probe import spread as pairs
 from fullcontext.probe.document import words
 from fullcontext.records import Answer
 
+_QUOTES = 'the piece "'
 _EDGES = string.punctuation + "“”‘’ \n\t"
 
 
@@ -42,15 +43,16 @@ def strict(
 ) -> float:
     """The right answer, whole, and no other item of the context.
 
-    document: F1 of distinct words, punctuation around them left out; code: the name as a whole
-    word, in its own case; database: the label as whole words (a description alone does not
-    count); spread: both labels; key_value: the value and nothing else. `others` are the gold
-    answers to the context's other questions: an answer that names one of them, too, scores 0
-    (document: precision sees to that). Names that stand in `question` may be repeated.
+    document: F1 of distinct words, punctuation around them left out, without those that the
+    question quotes (to repeat them takes no retrieval); code: the name as a whole word, in its own
+    case; database: the label as whole words (a description alone does not count); spread: both
+    labels; key_value: the value and nothing else. `others` are the gold answers to the context's
+    other questions: an answer that names one of them, too, scores 0 (document: precision sees to
+    that). Names that stand in `question` may be repeated.
     """
     match task:
         case "document":
-            return _f1(gold, prediction)
+            return _f1(gold, prediction, question)
         case "key_value":
             return key_value(gold, prediction)
         case _:
@@ -107,8 +109,12 @@ def key_value(gold: str, prediction: str) -> float:
     return float(gold.strip() == prediction.strip())
 
 
-def _f1(gold: str, prediction: str) -> float:
+def _f1(gold: str, prediction: str, question: str) -> float:
     wanted, said = _bare(gold), _bare(prediction)
+    quotation = question.rpartition(_QUOTES)[2].rpartition('"')[0] if _QUOTES in question else ""
+    quoted = _bare(quotation)
+    if wanted - quoted:
+        wanted, said = wanted - quoted, said - quoted
     shared = len(wanted & said)
     return 2 * shared / (len(wanted) + len(said)) if wanted or said else 1.0
 

@@ -174,7 +174,8 @@ def _rank(value: str) -> tuple[int, float, str]:
 
 
 def _labels(members: list[list[Run]], settings: dict[str, list[str]]) -> list[str]:
-    """Short and unique: the name, where it tells groups apart, else what differs."""
+    """Short and unique: the name, where it tells groups apart, else what differs; the folder, where
+    that is too long to read."""
     names = [runs[0].name if len({run.name for run in runs}) == 1 else "" for runs in members]
     if settings and (len(set(names)) < len(names) or "" in names):
         keys = list(settings)
@@ -183,6 +184,9 @@ def _labels(members: list[list[Run]], settings: dict[str, list[str]]) -> list[st
             ", ".join(f"{short_key(key, keys)}={shorten(settings[key][at], 16)}" for key in told)
             for at in range(len(members))
         ]
+        single = all(len(runs) == 1 for runs in members)
+        if single and any(len(name) > LABEL_LENGTH for name in names):
+            names = [f"{run.name} in {run.folder.name}" for (run,) in members]
     names = [name or members[at][0].name for at, name in enumerate(names)]
     return unique([shorten(name, LABEL_LENGTH) for name in names])
 
