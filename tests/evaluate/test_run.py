@@ -139,7 +139,7 @@ def test_without_lm_eval_the_package_is_named(evaluating, tmp_path, run_info, mo
 def test_over_long_prompts_lose_their_middle_where_that_is_asked_for_and_are_counted(
     evaluating, tmp_path, run_info
 ):
-    run(evaluating("long=middle", "max_length=14"), run_info(tmp_path))
+    run(evaluating("long=middle", "max_length=11"), run_info(tmp_path))
     assert results(tmp_path)["cut"] == {"tiny_choice": 8, "tiny_saying": 8}
 
 
