@@ -87,9 +87,3 @@ def test_changed_documents_do_not_pair():
     other = [row | {"doc_hash": "x"} for row in records([1, 0])]
     found = deltas.compare([outcome(0.5)], [outcome(0.5)], {"t": records([1, 0])}, {"t": other})[0]
     assert found.documents == 0
-
-
-def test_holm_steps_down():
-    assert deltas.holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
-    assert deltas.holm([0.6, 0.7]) == [1.0, 1.0]
-    assert deltas.holm([]) == []

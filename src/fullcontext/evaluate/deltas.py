@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fullcontext.evaluate.outcome import Outcome, Score
+from fullcontext.report.comparison import holm
 
 Floats = npt.NDArray[np.float64]
 Documents = dict[str, list[dict[str, Any]]]
@@ -47,7 +48,8 @@ def compare(
             found = known.get((score.task, score.metric, score.filter))
             if score.shown and found is not None:
                 deltas.append(_delta(outcome, score, *found, samples, others))
-    corrected = iter(holm([delta.p for delta in deltas if delta.p is not None]))
+    known = np.array([delta.p for delta in deltas if delta.p is not None], dtype=np.float64)
+    corrected = iter(holm(known).tolist())
     return [replace(d, holm=next(corrected)) if d.p is not None else d for d in deltas]
 
 
@@ -146,16 +148,6 @@ def test(
     half = float(stats.t.ppf(0.975, groups - 1)) * error
     p = signs if binary else float(2 * stats.t.sf(abs(mean) / error, groups - 1))
     return mean - half, mean + half, p
-
-
-def holm(values: Sequence[float]) -> list[float]:
-    """Holm's step-down p-values, in the order given: .01 .04 .03 give .03 .06 .06."""
-    found = [0.0] * len(values)
-    highest = 0.0
-    for rank, i in enumerate(sorted(range(len(values)), key=lambda i: values[i])):
-        highest = max(highest, min(1.0, (len(values) - rank) * values[i]))
-        found[i] = highest
-    return found
 
 
 def _differing(own: dict[str, int], theirs: dict[str, int]) -> str:

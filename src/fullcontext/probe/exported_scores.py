@@ -77,8 +77,9 @@ def film(task: str, gold: str, prediction: str) -> float:
 def strict(
     task: str, gold: str, prediction: str, others: Iterable[str] = (), question: str = ""
 ) -> float:
-    """Document: F1 of the words that the question does not quote, without punctuation; code, database and spread: the
-    names as whole words, and none of the other gold answers' unless the question has it."""
+    """Document: F1 of the words that the question does not quote, without punctuation; code,
+    database and spread: the names as whole words, and none of the other gold answers' unless the
+    question has it."""
     if task == "document":
         wanted, said = _bare(gold), _bare(prediction)
         quotes = 'the piece "'
