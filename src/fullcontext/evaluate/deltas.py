@@ -48,8 +48,8 @@ def compare(
             found = known.get((score.task, score.metric, score.filter))
             if score.shown and found is not None:
                 deltas.append(_delta(outcome, score, *found, samples, others))
-    known = np.array([delta.p for delta in deltas if delta.p is not None], dtype=np.float64)
-    corrected = iter(holm(known).tolist())
+    raw = np.array([delta.p for delta in deltas if delta.p is not None], dtype=np.float64)
+    corrected = iter(holm(raw).tolist())
     return [replace(d, holm=next(corrected)) if d.p is not None else d for d in deltas]
 
 
