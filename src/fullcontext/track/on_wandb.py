@@ -3,6 +3,8 @@
 import netrc
 import os
 import shlex
+import time
+from collections import deque
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -32,6 +34,8 @@ class WandbSink:
         self._service: Any = None
         self._known_to = -1
         """Last step that the server has: what was done again up to it is not sent again."""
+        self._recent: deque[tuple[float, int, dict[str, Any]]] = deque()
+        """When, step and values of what W&B's process may not have written yet."""
 
     @property
     def address(self) -> str:
@@ -55,11 +59,18 @@ class WandbSink:
             raise error
         self._forget()
         self.open("offline")
+        for _, step, values in self._recent:
+            self._run.log({"global_step": step, **values})
         return f"W&B failed ({reason(error)}) and records offline; upload it: {self.remedy()}"
 
     def log(self, step: int, values: dict[str, Any]) -> None:
-        if step >= self._known_to:
-            self._run.log({"global_step": step, **values})
+        if step < self._known_to:
+            return
+        self._run.log({"global_step": step, **values})
+        now = time.monotonic()
+        self._recent.append((now, step, values))
+        while now - self._recent[0][0] > UNWRITTEN_S:
+            self._recent.popleft()
 
     def curves(self, step: int, table: Table, figures: Figures) -> None:
         import wandb
@@ -105,8 +116,13 @@ class WandbSink:
         place = self.folder / "wandb"
         if self._run is None:
             return f"python -m fullcontext.track {shlex.quote(str(self.folder))}"
-        online = " --no-skip-online" if list(place.glob(f"run-*-{self.who.id}")) else ""
-        return f"wandb sync{online} {shlex.quote(str(place))}/*run-*-{self.who.id}"
+        runs = sorted(place.glob(f"*run-*-{self.who.id}"))
+        held = [run for run in runs if not _is_empty(run)]
+        online = " --no-skip-online" if any(run.name.startswith("run-") for run in held) else ""
+        if len(held) == len(runs):
+            return f"wandb sync{online} {shlex.quote(str(place))}/*run-*-{self.who.id}"
+        # Beside a file without a record wandb sync uploads no other either.
+        return f"wandb sync{online} {' '.join(shlex.quote(str(run)) for run in held)}"
 
     def open(self, mode: str) -> None:
         """Begins or continues the run in a mode of W&B; raises what W&B raises."""
@@ -192,3 +208,16 @@ def has_key() -> bool:
         return netrc.netrc().authenticators(host.split(":")[0]) is not None
     except (OSError, netrc.NetrcParseError):
         return False
+
+
+UNWRITTEN_S = 10.0
+"""Records younger than this go into the offline run, too, when W&B's process has died: it writes
+every 2 seconds. A step may then be there twice, with the same global_step."""
+_HEADER_BYTES = 7
+"""What a file of W&B begins with, before its first record."""
+
+
+def _is_empty(run: Path) -> bool:
+    """Whether W&B's process died before it wrote the first record of an online run."""
+    sizes = [file.stat().st_size for file in run.glob("*.wandb")]
+    return run.name.startswith("run-") and max(sizes, default=0) <= _HEADER_BYTES
