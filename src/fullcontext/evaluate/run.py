@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fullcontext import provenance
+from fullcontext import status as state
 from fullcontext.compose import ConfigError, RunInfo, plain
 from fullcontext.config import EvaluateConfig
 from fullcontext.evaluate import deltas, outcome, table, tasks, texts
@@ -36,7 +37,10 @@ def run(config: EvaluateConfig, info: RunInfo) -> None:
     plan = planning.make(config, info)
     config = plan.config
     provenance.write(folder, config, info)
-    with alone(folder, "evaluating in"), _status(config, folder) as status:
+    with (
+        alone(folder, "evaluating in"),
+        state.kept("evaluate", config.name, fingerprint(plain(config)), folder) as status,
+    ):
         outcomes = _evaluate(plan, folder, status)
         found = _compared(config, outcomes, folder)
         write_aside(folder / "results.json", _results(config, outcomes, found))
@@ -151,25 +155,3 @@ def _results(config: EvaluateConfig, outcomes: Sequence[Outcome], found: Sequenc
         "deltas": [asdict(delta) for delta in found],
     }
     return json.dumps(record, indent=1, ensure_ascii=False) + "\n"
-
-
-@contextmanager
-def _status(config: EvaluateConfig, folder: Path) -> Iterator[dict[str, Any]]:
-    """Keeps status.json true: running, then finished, or failed with the error's first line."""
-    started = time.monotonic()
-    status: dict[str, Any] = {
-        "verb": "evaluate", "name": config.name, "id": fingerprint(plain(config)),
-        "state": "running", "step": 0, "steps": 0, "error": None, "seconds": 0.0,
-    }  # fmt: skip
-
-    def write(state: str, error: str | None = None) -> None:
-        status.update(state=state, error=error, seconds=round(time.monotonic() - started, 3))
-        write_aside(folder / "status.json", json.dumps(status, indent=2) + "\n")
-
-    write("running")
-    try:
-        yield status
-    except BaseException as error:
-        write("failed", (str(error).splitlines() or [type(error).__name__])[0])
-        raise
-    write("finished")

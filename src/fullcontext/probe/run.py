@@ -1,10 +1,6 @@
 """The verb probe.py: asks a model at every position, or replays what another one said."""
 
-import json
 import logging
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -12,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from fullcontext import status as state
 from fullcontext.compose import RunInfo, plain, write_yaml
 from fullcontext.config import OpenAIAnswerer, ProbeRunConfig, ReplayConfig
 from fullcontext.data.tokens import Encoder, Prompt
@@ -21,7 +18,7 @@ from fullcontext.probe.contexts import ProbeContext
 from fullcontext.probe.partial import Partial
 from fullcontext.probe.remote import Remote
 from fullcontext.records import Answer
-from fullcontext.store import alone, fingerprint, write_aside
+from fullcontext.store import alone, fingerprint
 
 log = logging.getLogger("fullcontext")
 
@@ -52,7 +49,10 @@ def run(config: ProbeRunConfig, info: RunInfo) -> None:
         _export(asked, prompt, config, Path(config.export))
         return
     write_yaml(config, folder / "config.yaml")
-    with alone(folder, "probing in"), _status(config, folder) as status:
+    with (
+        alone(folder, "probing in"),
+        state.kept("probe", config.name, fingerprint(plain(config)), folder) as status,
+    ):
         answers = _Interview(asked, prompt, config, folder / "answers").hold(given, status)
     _print(answers, config, folder)
 
@@ -137,7 +137,10 @@ def _replay(config: ProbeRunConfig, files: ReplayConfig, folder: Path) -> None:
     name = config.name or Path(files.predictions).resolve().parent.name
     config = replace(config, name=name)
     write_yaml(config, folder / "config.yaml")
-    with alone(folder, "replaying in"), _status(config, folder):
+    with (
+        alone(folder, "replaying in"),
+        state.kept("probe", config.name, fingerprint(plain(config)), folder),
+    ):
         write_answers({files.task: answers}, folder / "answers", 0)
     replay.show(files, answers)
 
@@ -159,28 +162,6 @@ def _bar() -> Any:
 
     columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     return Progress(*columns, transient=True)
-
-
-@contextmanager
-def _status(config: ProbeRunConfig, folder: Path) -> Iterator[dict[str, Any]]:
-    """Keeps status.json true: running, then finished, or failed with the error's first line."""
-    started = time.monotonic()
-    status: dict[str, Any] = {
-        "verb": "probe", "name": config.name, "id": fingerprint(plain(config)), "state": "running",
-        "step": 0, "steps": 0, "error": None, "seconds": 0.0,
-    }  # fmt: skip
-
-    def write(state: str, error: str | None = None) -> None:
-        status.update(state=state, error=error, seconds=round(time.monotonic() - started, 3))
-        write_aside(folder / "status.json", json.dumps(status, indent=2) + "\n")
-
-    write("running")
-    try:
-        yield status
-    except BaseException as error:
-        write("failed", (str(error).splitlines() or [type(error).__name__])[0])
-        raise
-    write("finished")
 
 
 def _print(answers: dict[str, list[Answer]], config: ProbeRunConfig, folder: Path) -> None:
