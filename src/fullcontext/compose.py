@@ -48,7 +48,11 @@ _OPTIONS: dict[str, dict[str, type[Any]]] = {
         "written": schema.WrittenInstructions,
         "chat": schema.ChatInstructions,
     },
-    "objective": {"sft": schema.SftConfig},
+    "objective": {
+        "sft": schema.SftConfig,
+        "orpo": schema.OrpoConfig,
+        "dpo": schema.DpoConfig,
+    },
     "probe": {"custom": schema.ProbeConfig, "replay": schema.ReplayConfig},
     "answerer": {"local": schema.LocalAnswerer, "openai": schema.OpenAIAnswerer},
 }

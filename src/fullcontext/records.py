@@ -10,6 +10,7 @@ Ids = npt.NDArray[np.int32]
 """Token ids, shape (tokens,)."""
 
 Floats = npt.NDArray[np.float32]
+Bools = npt.NDArray[np.bool_]
 
 IGNORE = -100
 """The label of a position that is not supervised."""
@@ -84,10 +85,16 @@ class Asked:
     evidence: int = 0
     """Its evidence segments in the context."""
     weights: Floats | None = None
-    """Shape (answer tokens,): what the loss of each counts; None counts each once."""
+    """Shape (supervised tokens,): what the loss of each counts; None counts each once."""
     preferred: int | None = None
     """Place in its example of the question whose answer is preferred to this one, for objectives
     over pairs; None where there is none."""
+    reference: float | None = None
+    """Log-probability of the answer under a reference model, for objectives that compare with it.
+    """
+    whole: bool = False
+    """Whether the tokens before its answer are supervised, too: its prompt's and its context's, but
+    the first, which nothing predicts. `weights` then begin with theirs."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -117,7 +124,17 @@ class Example:
     @property
     def supervised(self) -> int:
         """Tokens that carry loss: the answers and their end tokens."""
-        return sum(len(a.answer) for a in self.asked)
+        return sum(self.supervised_of(asked) for asked in self.asked)
+
+    def supervised_of(self, asked: Asked) -> int:
+        """Those of one of its questions."""
+        before = len(self.context) + len(asked.prompt) - 1 if asked.whole else 0
+        return before + len(asked.answer)
+
+    @property
+    def questions(self) -> int:
+        """What `batch_size` counts: the answers, but those that another one is preferred to."""
+        return sum(asked.preferred is None for asked in self.asked)
 
 
 class Span(NamedTuple):
@@ -160,8 +177,12 @@ class Row:
     """Shape (supervised tokens,): which question of the row each labelled position belongs to."""
     label_weights: Floats
     """Shape (supervised tokens,): what the loss of each counts."""
+    label_answers: Bools
+    """Shape (supervised tokens,): whether each is of an answer, rather than of what was asked."""
     pairs: Ids
     """Shape (pairs, 2): questions of the row whose answers are preferred and rejected."""
+    references: Floats
+    """Shape (questions,): log-probability of each answer under the reference; nan without one."""
     examples: tuple[Example, ...] = field(default=())
 
 

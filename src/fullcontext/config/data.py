@@ -5,7 +5,7 @@ from enum import StrEnum
 
 from fullcontext.config import check
 
-KINDS = ("fine_grained", "integration", "short_context", "instruction", "key_value")
+KINDS = ("fine_grained", "integration", "short_context", "instruction", "key_value", "pair")
 """Every kind of question a mixture may hold."""
 
 
@@ -190,6 +190,8 @@ class DataConfig:
     key_value: KeyValueConfig = field(default_factory=KeyValueConfig)
     store: str | None = None
     """Folder of segments and questions; null derives it from corpus, tokenizer and sizes."""
+    pairs: str | None = None
+    """Folder of pairs that improve.py made, for the kind `pair`."""
 
     def __post_init__(self) -> None:
         check.ratios("data.mixture", self.mixture)
@@ -201,6 +203,11 @@ class DataConfig:
                     f"data.mixture.{kind}={ratio:g} but data.examples.{kind} is"
                     f" {self.examples.get(kind, 0)}; ask for at least 1 or set the ratio to 0"
                 )
+        if "pair" in self.kinds and self.pairs is None:
+            raise ValueError(
+                "data.mixture.pair needs data.pairs=FOLDER: the pairs of improve.py, e.g."
+                " outputs/improve/NAME/round_1/pairs"
+            )
         check.within("data.segment_size", self.segment_size, 8, 1 << 20)
         if len(self.context_range) != 2 or self.context_range[0] > self.context_range[1]:
             raise ValueError(
@@ -290,4 +297,4 @@ class DataConfig:
     @property
     def needs_store(self) -> bool:
         """Whether any kind is read from a store rather than made on the fly."""
-        return set(self.kinds) != {"key_value"}
+        return not set(self.kinds) <= {"key_value", "pair"}

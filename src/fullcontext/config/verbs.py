@@ -119,6 +119,11 @@ class TrainConfig:
                 f"data.limit={self.data.limit} is not a multiple of batch_size={self.batch_size};"
                 " whole batches come again"
             )
+        if self.objective.needs_pairs and self.data.kinds != ("pair",):
+            raise ValueError(
+                f"objective={self.objective.name} trains on pairs of answers alone, data.mixture"
+                f" has {', '.join(self.data.kinds)}; choose data=pairs, or objective=sft"
+            )
         self.precision.refuse_lossy()
         architecture = self.model.architecture
         self.sharding.exchange_by(architecture.num_heads, architecture.num_kv_heads)

@@ -74,9 +74,13 @@ class Tally:
 
     def _add_question(self, example: Example, place: int, asked: Asked) -> None:
         """One question; the tokens of a shared context are divided among its questions."""
-        questions = len(example.asked)
+        if asked.preferred is not None:
+            self._add_rejected(example, asked)
+            return
+        questions = example.questions
         share = len(example.context) // questions + (place < len(example.context) % questions)
-        amounts = (1, share + len(asked.prompt) + len(asked.answer), len(asked.answer))
+        supervised = example.supervised_of(asked)
+        amounts = (1, share + len(asked.prompt) + len(asked.answer), supervised)
         source = asked.source or asked.kind
         if source not in self.sources and len(self.sources) >= MOST_SOURCES:
             source = OTHERS
@@ -86,6 +90,19 @@ class Tally:
         _add(self.depths, self._depth_name(asked.depth), amounts)
         _add(self.evidence, str(asked.evidence), amounts)
         self.answers[int(np.searchsorted(ANSWERS, max(1, len(asked.answer) - 1), "right")) - 1] += 1
+
+    def _add_rejected(self, example: Example, asked: Asked) -> None:
+        """A worse answer adds its tokens to those of the question, which is counted already."""
+        tokens, supervised = len(asked.prompt) + len(asked.answer), example.supervised_of(asked)
+        source = asked.source or asked.kind
+        for amounts, name in (
+            (self.kinds, asked.kind),
+            (self.sources, source if source in self.sources else OTHERS),
+            (self.lengths, self._bucket(measured(example))),
+            (self.depths, self._depth_name(asked.depth)),
+            (self.evidence, str(asked.evidence)),
+        ):
+            _add(amounts, name, (0, tokens, supervised))
 
     def _length_bin(self, tokens: int) -> int:
         low, high = self.config.context_range

@@ -16,6 +16,12 @@ def around_context(config: DataConfig, chat: Chat, tokenizer: Any) -> tuple[str,
     return before[0], tail[1]
 
 
+def around_text(chat: Chat, tokenizer: Any) -> tuple[str, str]:
+    """What stands before and after all that the user says, up to where the answer begins."""
+    before, _, after = render("{question}", chat, tokenizer).partition("{question}")
+    return before, after
+
+
 def around_answer(chat: Chat, tokenizer: Any) -> tuple[str, int]:
     """What stands before an answer, and the token that ends it, by the chat template's own word."""
     if chat is not Chat.template:

@@ -11,6 +11,8 @@ from fullcontext.data.contexts import Assembler
 from fullcontext.data.groups import Group
 from fullcontext.data.key_value import Dictionaries
 from fullcontext.data.lengths import Law
+from fullcontext.data.pairs import KIND as PAIR
+from fullcontext.data.pairs import Pairs
 from fullcontext.data.sampler import Sampler
 from fullcontext.data.table import Store
 from fullcontext.data.tokens import Prompt
@@ -20,28 +22,38 @@ from fullcontext.records import Example
 PROMPT_TOKENS = 2048
 """No question and answer are longer: what fits beside so many needs no closer look."""
 
-Planned = Group | list[int]
-"""A context before it is assembled: questions of a store, or the ids of key-value questions."""
+Planned = Group | list[int] | range
+"""A context before it is assembled: questions of a store, the ids of key-value questions, or, as a
+range, the id of a pair."""
 
 
 class Mixture:
     """Batches of examples as a pure function of (seed, step)."""
 
-    def __init__(
-        self, config: DataConfig, prompt: Prompt, store: Store | None, seed: int, batch_size: int
+    def __init__(  # noqa: PLR0913, PLR0917 - where examples come from, and what draws them
+        self,
+        config: DataConfig,
+        prompt: Prompt,
+        store: Store | None,
+        seed: int,
+        batch_size: int,
+        pairs: Pairs | None = None,
     ) -> None:
         self.config, self.seed, self.batch_size = config, seed, batch_size
         self._at = lru_cache(maxsize=8)(config.at)
         self.assembler = None if store is None else Assembler(config, prompt, store, seed)
         self.left_out = {} if self.assembler is None else fit(self.assembler)
-        self.pools = {
-            kind: config.examples[kind]
-            if store is None or kind == "key_value"
-            else len(store.pools[kind])
-            for kind in config.kinds
-        }
+        self.pairs = pairs
+        self.pools = {kind: self._pool(kind, store) for kind in config.kinds}
         self.sampler = Sampler(config.mixture, self.pools, seed)
         self.dictionaries = Dictionaries(config, prompt)
+
+    def _pool(self, kind: str, store: Store | None) -> int:
+        if kind == PAIR:
+            assert self.pairs is not None
+            return len(self.pairs)
+        made = store is None or kind == "key_value"
+        return self.config.examples[kind] if store is None or made else len(store.pools[kind])
 
     def batch(self, step: int) -> list[Example]:
         """The examples of an optimizer step: `batch_size` questions, whatever the world size."""
@@ -72,9 +84,11 @@ class Mixture:
         made = [i for i in indices if self.sampler.draw(i)[0] == "key_value"]
         shared = stage.questions_per_context
         planned: list[Planned] = [made[at : at + shared] for at in range(0, len(made), shared)]
+        paired = [i for i in indices if self.sampler.draw(i)[0] == PAIR]
+        planned += [range(i, i + 1) for i in paired]
         if self.assembler is not None:
             posed = []
-            for index in sorted(set(indices).difference(made)):
+            for index in sorted(set(indices).difference(made, paired)):
                 kind, place = self.sampler.pick(index)
                 turn = self.sampler.draw(index)[1]
                 posed.append(self.assembler.pose(index, turn, kind, place))
@@ -85,6 +99,9 @@ class Mixture:
         if isinstance(planned, Group):
             assert self.assembler is not None
             return self.assembler.example(planned, stage)
+        if isinstance(planned, range):
+            assert self.pairs is not None
+            return self.pairs.example(planned[0], self.sampler.pick(planned[0])[1])
         turn = self.sampler.draw(planned[0])[1] // stage.questions_per_context
         generator = rng(self.seed, "context", planned[0])
         return self.dictionaries.example(planned, turn, stage, generator)
@@ -98,8 +115,8 @@ class Mixture:
         rows = []
         for kind, count in examples.items():
             seen = drawn.get(kind, [])
-            shared = [e.tokens / len(e.asked) for e in seen]
-            supervised = [e.supervised / len(e.asked) for e in seen]
+            shared = [e.tokens / e.questions for e in seen]
+            supervised = [e.supervised / e.questions for e in seen]
             row = np.array([count, count * _mean(shared), count * _mean(supervised)])
             rows.append((kind, row))
             totals += row
@@ -151,8 +168,11 @@ class Mixture:
         generator = rng(self.seed, "answer lengths")
         if kind == "key_value":
             return self.dictionaries.answer_lengths(wanted, generator)
-        assert self.assembler is not None
         places = generator.integers(self.pools[kind], size=wanted).tolist()
+        if kind == PAIR:
+            assert self.pairs is not None
+            return self.pairs.answer_lengths(places)
+        assert self.assembler is not None
         return [len(self.assembler.pose(0, 0, kind, p).asked.answer) - 1 for p in places]
 
     def _ahead(self, examples: int) -> Iterator[tuple[Planned, DataConfig]]:
@@ -161,7 +181,7 @@ class Mixture:
             yield from ((planned, self._at(step)) for planned in self._plan(step))
 
 
-def _indices(planned: Planned) -> list[int]:
+def _indices(planned: Planned) -> Sequence[int]:
     return [each.index for each in planned.posed] if isinstance(planned, Group) else planned
 
 

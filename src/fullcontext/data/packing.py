@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from fullcontext.compose import ConfigError
 from fullcontext.data.balance import spread
-from fullcontext.records import IGNORE, Block, Example, Row, Span
+from fullcontext.records import IGNORE, Asked, Block, Bools, Example, Ids, Row, Span
 
 UNIT = 1000
 """FLOPs in one unit of cost, so that sums over a step of the largest models stay in 64 bits."""
@@ -25,42 +26,80 @@ def pack(examples: Sequence[Example]) -> Row:
 
     (the end token, which every answer has, is left out of the picture).
     """
-    ids, positions, labels, owners, weights = [], [], [], [], []
-    blocks: list[Block] = []
-    pairs: list[tuple[int, int]] = []
-    start = question = 0
+    parts = _Parts()
     for example in examples:
-        context = Span(start, start + len(example.context))
+        parts.add(example)
+    return Row(
+        input_ids=np.concatenate(parts.ids).astype(np.int32),
+        position_ids=np.concatenate(parts.positions).astype(np.int32),
+        labels=np.concatenate(parts.labels).astype(np.int32),
+        blocks=tuple(parts.blocks),
+        label_questions=np.concatenate(parts.owners).astype(np.int32),
+        label_weights=np.concatenate(parts.weights).astype(np.float32),
+        label_answers=np.concatenate(parts.answers),
+        pairs=np.array(parts.pairs, np.int32).reshape(-1, 2),
+        references=np.array(parts.references, np.float32),
+        examples=tuple(examples),
+    )
+
+
+class _Parts:
+    """What a row is joined from."""
+
+    def __init__(self) -> None:
+        self.ids: list[Ids] = []
+        self.positions: list[Any] = []
+        self.labels: list[Any] = []
+        self.owners: list[Any] = []
+        self.weights: list[Any] = []
+        self.answers: list[Bools] = []
+        self.blocks: list[Block] = []
+        self.pairs: list[tuple[int, int]] = []
+        self.references: list[float] = []
+        self._start = self._question = 0
+
+    def add(self, example: Example) -> None:
+        """Lays an example after those before."""
+        context = Span(self._start, self._start + len(example.context))
         if len(example.context):
-            ids.append(example.context)
-            positions.append(np.arange(len(example.context)))
-            labels.append(np.full(len(example.context), IGNORE))
-            blocks.append(Block(context, None))
-        start, first = context.stop, question
+            self._lay(example.context, 0, self._context_labels(example), Block(context, None))
+        first = self._question
         for asked in example.asked:
             own = np.concatenate([asked.prompt, asked.answer])
             target = np.full(len(own), IGNORE)
-            target[len(asked.prompt) - 1 : -1] = asked.answer
-            ids.append(own)
-            positions.append(np.arange(len(own)) + len(example.context))
-            labels.append(target)
-            owners.append(np.full(len(asked.answer), question))
-            weights.append(np.ones(len(asked.answer)) if asked.weights is None else asked.weights)
+            told = 0 if asked.whole else len(asked.prompt) - 1
+            target[told:-1] = own[told + 1 :]
+            span = Span(self._start, self._start + len(own))
+            seen = context if len(example.context) else None
+            self._lay(own, len(example.context), target, Block(span, seen))
+            self._count(example, asked)
             if asked.preferred is not None:
-                pairs.append((first + asked.preferred, question))
-            span = Span(start, start + len(own))
-            blocks.append(Block(span, context if len(example.context) else None))
-            start, question = span.stop, question + 1
-    return Row(
-        input_ids=np.concatenate(ids).astype(np.int32),
-        position_ids=np.concatenate(positions).astype(np.int32),
-        labels=np.concatenate(labels).astype(np.int32),
-        blocks=tuple(blocks),
-        label_questions=np.concatenate(owners).astype(np.int32),
-        label_weights=np.concatenate(weights).astype(np.float32),
-        pairs=np.array(pairs, np.int32).reshape(-1, 2),
-        examples=tuple(examples),
-    )
+                self.pairs.append((first + asked.preferred, self._question))
+            self.references.append(np.nan if asked.reference is None else asked.reference)
+            self._question += 1
+
+    def _lay(self, ids: Ids, position: int, labels: Any, block: Block) -> None:
+        self.ids.append(ids)
+        self.positions.append(np.arange(len(ids)) + position)
+        self.labels.append(labels)
+        self.blocks.append(block)
+        self._start += len(ids)
+
+    def _context_labels(self, example: Example) -> Any:
+        """The next token of each, where the question that the context is of is told whole."""
+        labels = np.full(len(example.context), IGNORE)
+        whole = [asked for asked in example.asked if asked.whole]
+        if whole:
+            # Labels are sorted by place, and owners by question: it has to be the first.
+            assert len(whole) == 1 and whole[0] is example.asked[0], "a context is told once"
+            labels[:] = [*example.context[1:], whole[0].prompt[0]]
+        return labels
+
+    def _count(self, example: Example, asked: Asked) -> None:
+        number = example.supervised_of(asked)
+        self.owners.append(np.full(number, self._question))
+        self.weights.append(np.ones(number) if asked.weights is None else asked.weights)
+        self.answers.append(np.arange(number) >= number - len(asked.answer))
 
 
 @dataclass(frozen=True, slots=True)

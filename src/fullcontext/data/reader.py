@@ -36,7 +36,8 @@ def open_store(config: Any, tokenizer_hash: str) -> Store:
             f" make one: {command(config)}"
         )
     manifest.refuse_damaged(folder, content)
-    lacking = [k for k in config.data.kinds if k != "key_value" and not content["questions"].get(k)]
+    stored = (k for k in config.data.kinds if k not in ("key_value", "pair"))
+    lacking = [k for k in stored if not content["questions"].get(k)]
     if lacking:
         raise ConfigError(
             f"{folder} holds no {', '.join(lacking)} questions, which data.mixture asks for;"

@@ -186,6 +186,7 @@ class Prompt:
         self._tail = rest[len(self.end) :]
         self._end = np.array([self.end_token], np.int32)
         self._bos = chat is not Chat.template and encoder.bos is not None
+        self._user = markup.around_text(chat, encoder.tokenizer)
         self.asks_before = "{question}" in self._head
         self._plain_head = self._start(encoder.encode_start(self._head))
         self._last_word = lru_cache(maxsize=1 << 16)(self._encode_last_word)
@@ -231,6 +232,17 @@ class Prompt:
         return self._ask(
             self._closed.replace("{question}", question), answer, id, kind, closed=True
         )
+
+    def shared(self, before: str) -> Ids:
+        """Ids of the beginning of a user's text, which ends with a newline, after the mark-up."""
+        return self._start(self.encoder.encode_start(self._user[0] + before))
+
+    def follow(self, after: str, answer: str) -> Asked:
+        """The rest of a user's text, which begins with no white space, and an answer to it.
+
+        Raises ValueError if the tokenizer merges the two.
+        """
+        return self._ask(after + self._user[1], answer, "", "", closed=False)
 
     def _ask(self, text: str, answer: str, id: str, kind: str, *, closed: bool) -> Asked:
         prompt = self.encoder.encode_end(text, start_of_row=closed)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from fullcontext.config import Normalise, ObjectiveConfig
+from fullcontext.config import DpoConfig, Normalise, ObjectiveConfig, OrpoConfig
 from fullcontext.model.context_parallel import Exchange, summed
 from fullcontext.model.table import BlockTable, table
 from fullcontext.records import IGNORE, Example, Ids, Row, Span
@@ -28,6 +28,9 @@ class LossSum:
     share: float = 1.0
     """What of `total` and `count` this rank adds to the sums: 1 / n where n ranks that hold pieces
     of the row all have the whole total."""
+    margins: Tensor | None = None
+    """Shape (pairs,), without gradient: by how much each preferred answer is ahead of its rejected
+    one, in the objective's own terms; None of objectives without pairs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,10 @@ class Batch:
     """Shape (supervised tokens,): which question of the row each belongs to; not on the device."""
     pairs: Ids
     """Shape (pairs, 2): questions of the row whose answers are preferred and rejected."""
+    answers: Tensor
+    """Shape (supervised tokens,), bool: whether each is of an answer."""
+    references: Tensor
+    """Shape (questions,): log-probability of each answer under the reference, nan without one."""
     blocks: BlockTable
     exchange: Exchange | None = None
     """Among the ranks that hold the other pieces."""
@@ -55,6 +62,9 @@ class Batch:
 
 class Objective(Protocol):
     """What a step minimises: the sum of `loss` over micro-batches and ranks, divided by `count`."""
+
+    def supervise(self, examples: Sequence[Example]) -> list[Example]:
+        """The examples of a whole step with what of them this objective reads, and its weights."""
 
     def count(self, examples: Sequence[Example]) -> float:
         """What the loss of a step over `examples` is divided by."""
@@ -68,9 +78,17 @@ class Objective(Protocol):
 
 def load(config: ObjectiveConfig) -> Objective:
     """The objective of a run."""
+    from fullcontext.objective.dpo import Dpo
+    from fullcontext.objective.orpo import Orpo
     from fullcontext.objective.sft import Sft
 
-    return Sft(config.normalise)
+    match config:
+        case OrpoConfig():
+            return Orpo(config.lambda_, config.nll_scope, config.normalise)
+        case DpoConfig():
+            return Dpo(config.beta)
+        case _:
+            return Sft(config.normalise)
 
 
 def batch(
@@ -99,6 +117,8 @@ def batch(
         weights=torch.from_numpy(weights[inside]).float().to(device),
         questions=row.label_questions[inside],
         pairs=row.pairs,
+        answers=torch.from_numpy(row.label_answers[inside]).to(device),
+        references=torch.from_numpy(row.references).to(device),
         blocks=exchange.table(row.blocks, device) if exchange else table(row.blocks, device),
         exchange=exchange,
     )

@@ -1,7 +1,7 @@
 """Negative log-likelihood of the answers (IN2, section 2.2: "loss on the answer only")."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -18,6 +18,10 @@ class Sft:
 
     normalise: Normalise
 
+    def supervise(self, examples: Sequence[Example]) -> list[Example]:
+        """Of pairs of answers the preferred ones alone; everything else as it is."""
+        return [_preferred(example) for example in examples]
+
     def count(self, examples: Sequence[Example]) -> float:
         """Supervised tokens by their weights, or questions."""
         asked = [asked for example in examples for asked in example.asked]
@@ -33,6 +37,12 @@ class Sft:
     def loss(self, model: Any, given: Batch) -> LossSum:
         """Answer-only negative log-likelihood, as a sum and what to divide it by."""
         return loss(model, given)
+
+
+def _preferred(example: Example) -> Example:
+    if example.questions == len(example.asked):
+        return example
+    return replace(example, asked=tuple(a for a in example.asked if a.preferred is None))
 
 
 def loss(model: Any, given: Batch) -> LossSum:

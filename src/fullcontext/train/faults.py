@@ -21,7 +21,9 @@ def refuse(examples: Sequence[Example], positions: int) -> None:
     for example in examples:
         for asked in example.asked:
             tokens = len(example.context) + len(asked.prompt) + len(asked.answer)
-            if not len(asked.answer) or (asked.weights is not None and not asked.weights.any()):
+            alone = asked.preferred is None  # a rejected answer weighs nothing by itself
+            weightless = alone and asked.weights is not None and not asked.weights.any()
+            if not len(asked.answer) or weightless:
                 raise ConfigError(
                     f"question {asked.id} of example {example.index} has no supervised token, so"
                     " that its loss would be 0 / 0; give every question an answer"

@@ -104,7 +104,8 @@ class Loop:
         Raises Diverged after `max_bad_steps` non-finite steps in a row.
         """
         with _prefetched(self.mixture, self.progress.step, steps) as batches:
-            for examples, waited in batches:
+            for assembled, waited in batches:
+                examples = self.objective.supervise(assembled)
                 done = self.step(examples, steps, waited)
                 self._count(done, examples)
                 if not done.is_finite:
@@ -129,6 +130,7 @@ class Loop:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         losses = Losses(self.config.data.kinds)
+        examples = self.objective.supervise(examples)
         loss = self._accumulate(examples, losses)
         norm = sharding.clip(self.model, self.config.optimizer.clip_norm)
         done = Step(
@@ -137,7 +139,7 @@ class Loop:
             lr=rate,
             tokens=sum(e.tokens for e in examples),
             supervised=sum(e.supervised for e in examples),
-            examples=sum(len(e.asked) for e in examples),
+            examples=sum(e.questions for e in examples),
             seconds=0.0,
         )
         if done.is_finite:
@@ -150,7 +152,7 @@ class Loop:
     def gradients(self, examples: list[Example]) -> float:
         """Leaves the gradients of a step in the weights, without an update; its loss."""
         losses = Losses(self.config.data.kinds)
-        return self._accumulate(examples, losses)
+        return self._accumulate(self.objective.supervise(examples), losses)
 
     def _accumulate(self, examples: list[Example], losses: Losses) -> float:
         """Gradients of the whole step; its loss. Token losses are added to `losses`."""
@@ -168,20 +170,22 @@ class Loop:
             if micro:
                 total += float(loss.total.detach()) * loss.share
                 losses.add(row, batch.questions, loss.token_nll.cpu().numpy())
+                losses.compare(loss)
         # Each rank of a share has its own tokens, so that all ranks add up to all tokens.
         total, *losses.sums = launch.sum_floats([total, *losses.sums])
         return total / count
 
     def _backward(self, batch: Batch, count: float, weight: float) -> LossSum:
         try:
-            with self._autocast():
+            with self.autocast():
                 loss = self.objective.loss(self.model, batch)
             (loss.total * weight / count).backward()  # type: ignore[no-untyped-call]
         except (RuntimeError, MemoryError) as error:
             raise faults.explained(error, self.config, batch.input_ids.shape[1]) from error
         return loss
 
-    def _autocast(self) -> contextlib.AbstractContextManager[Any]:
+    def autocast(self) -> contextlib.AbstractContextManager[Any]:
+        """In which the model computes, for the precision of the run."""
         # Where weights are sharded, they come out of the all-gather in bf16 already.
         if self.config.precision is Precision.fp32 or self.config.sharding.splits_weights:
             return contextlib.nullcontext()

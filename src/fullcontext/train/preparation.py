@@ -8,6 +8,7 @@ from fullcontext.config import Strategy, TrainConfig
 from fullcontext.data import manifest, reader
 from fullcontext.data.mixture import Mixture
 from fullcontext.data.packing import plan
+from fullcontext.data.pairs import Pairs
 from fullcontext.data.tokens import Prompt
 from fullcontext.launch import World
 from fullcontext.model import load, sharding
@@ -45,7 +46,8 @@ def mixture(config: TrainConfig, prompt: Prompt) -> Mixture:
     store = None
     if config.data.needs_store:
         store = reader.open_store(config, manifest.tokenizer_hash(prompt.encoder))
-    made = Mixture(config.data, prompt, store, config.seed, config.batch_size)
+    pairs = Pairs(Path(config.data.pairs), prompt) if "pair" in config.data.kinds else None
+    made = Mixture(config.data, prompt, store, config.seed, config.batch_size, pairs)
     unknown = prompt.encoder.tokenizer.unk_token_id
     for example in made.batch(0) + made.batch(config.steps - 1):
         if example.tokens > config.row_tokens:

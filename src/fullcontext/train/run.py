@@ -14,7 +14,7 @@ from fullcontext.model import sharding, tokenizer
 from fullcontext.records import Answer, Example
 from fullcontext.store import alone, read_lines, write_aside
 from fullcontext.track import METRICS, Tracker
-from fullcontext.train import export, preparation, profiling
+from fullcontext.train import export, preparation, profiling, reference
 from fullcontext.train.card import model_card
 from fullcontext.train.console import Console
 from fullcontext.train.loop import Diverged, Loop, Step, bad_record
@@ -75,6 +75,7 @@ class _Run:
         model = preparation.model(config, world, self.peers, len(self.encoder.tokenizer))
         share = sharding.share(config.sharding, world, model)
         self.loop = Loop(config, model, self.mixture, world.device, share)
+        reference.attach(self.loop, self.folder)
         self._restore()
         self.tracker: Tracker | None = None
         if world.is_main:

@@ -10,12 +10,14 @@ import torch
 
 from fullcontext.config import Checkpointing, Precision, TrainConfig
 from fullcontext.data.packing import Price
+from fullcontext.objective.batch import LossSum
 from fullcontext.records import Example, Ids, Row
 from fullcontext.train import flops
 
 DEPTHS = 5
 """Bins of the depth of the evidence: those of the probes' curves would be empty in most steps."""
 GIB = 1 << 30
+_OF_PAIRS = ("pairs", "pairs/in_order", "pairs/margin")
 
 
 class Losses:
@@ -27,8 +29,9 @@ class Losses:
     def __init__(self, kinds: Sequence[str]) -> None:
         self._kinds = tuple(kinds)
         self._names = [*kinds, *(f"depth_{i + 1}_of_{DEPTHS}" for i in range(DEPTHS))]
-        self.sums = [0.0] * (2 * len(self._names))
-        """The sum of the losses under each name, then how many tokens they are of."""
+        self.sums = [0.0] * (2 * len(self._names) + len(_OF_PAIRS))
+        """The sum of the losses under each name, then how many tokens they are of; then those of
+        pairs, of the names _OF_PAIRS."""
 
     def add(self, row: Row, questions: Ids, nll: np.ndarray[Any, Any]) -> None:
         """Adds the losses of a row's supervised tokens, or of the piece that this rank holds.
@@ -39,6 +42,8 @@ class Losses:
         totals = np.bincount(questions, nll, len(asked))
         counts = np.bincount(questions, minlength=len(asked))
         for question, total, count in zip(asked, totals, counts, strict=True):
+            if question.preferred is not None:
+                continue  # a rejected answer is to become unlikely
             places = [self._kinds.index(question.kind)]
             if question.depth is not None:
                 places.append(len(self._kinds) + min(DEPTHS - 1, int(question.depth * DEPTHS)))
@@ -46,16 +51,31 @@ class Losses:
                 self.sums[place] += float(total)
                 self.sums[place + len(self._names)] += int(count)
 
+    def compare(self, loss: LossSum) -> None:
+        """Counts the pairs of a row, how many are in order, and how far apart they are."""
+        if loss.margins is None:
+            return
+        ahead = loss.margins.double().cpu()
+        start = 2 * len(self._names)
+        values = (len(ahead), float((ahead > 0).sum()), float(ahead.sum()))
+        for place, value in enumerate(values, start):
+            self.sums[place] += value * loss.share
+
     def record(self) -> dict[str, float]:
-        """Mean loss under each name that had tokens, and the tokens of each kind."""
-        totals, counts = np.split(np.array(self.sums), 2)
+        """Mean loss under each name that had tokens, and the tokens of each kind; of pairs the
+        share in which the preferred answer is ahead, and by how much on average."""
+        totals, counts = np.split(np.array(self.sums[: 2 * len(self._names)]), 2)
         means = {
             f"loss/{name}": float(total / count)
             for name, total, count in zip(self._names, totals, counts, strict=True)
             if count
         }
         tokens = zip(self._kinds, counts.tolist(), strict=False)
-        return means | {f"supervised/{kind}": count for kind, count in tokens}
+        means |= {f"supervised/{kind}": count for kind, count in tokens}
+        number, *of_pairs = self.sums[2 * len(self._names) :]
+        if not number:
+            return means
+        return means | {k: v / number for k, v in zip(_OF_PAIRS[1:], of_pairs, strict=True)}
 
 
 class Gauge:

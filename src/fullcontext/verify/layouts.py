@@ -9,6 +9,9 @@ from fullcontext.config import (
     AttentionConfig,
     Checkpointing,
     ContextParallelBy,
+    NllScope,
+    ObjectiveConfig,
+    OrpoConfig,
     Precision,
     ShardingConfig,
     Strategy,
@@ -35,7 +38,8 @@ class Layout:
 
 
 def examples(config: TrainConfig, number: int = 6) -> list[Example]:
-    """Random examples of the composed shape: contexts with several questions, and instructions."""
+    """Random examples of the composed shape: contexts with several questions, and instructions;
+    for objectives over pairs with two answers to each question."""
     shared = max(2, min(4, config.data.questions_per_context))
     made, index = [], 0
     for place in range(number):
@@ -43,19 +47,34 @@ def examples(config: TrainConfig, number: int = 6) -> list[Example]:
         kind = config.data.kinds[place % len(config.data.kinds)]
         alone = place % _ALONE == 2
         context = np.zeros(0, np.int32) if alone else _ids(draw, int(draw.integers(20, 70)))
-        asked = []
-        for _ in range(1 if alone else shared):
-            prompt, answer = (
-                _ids(draw, int(draw.integers(3, 9))),
-                _ids(draw, int(draw.integers(1, 7))),
-            )
-            asked.append(
-                Asked(
-                    id=str(index), kind=kind, prompt=prompt, answer=answer, index=index, depth=0.5
-                )
-            )
+        asked: list[Asked] = []
+        questions = 1 if alone or _tells_contexts(config.objective) else shared
+        for _ in range(questions):
+            asked += _answers(draw, kind, index, config.objective.needs_pairs, len(asked))
             index += 1
         made.append(Example(asked[0].index, context, tuple(asked)))
+    return made
+
+
+def _tells_contexts(objective: ObjectiveConfig) -> bool:
+    """Whether contexts are supervised, too, so that no two questions can share one."""
+    return isinstance(objective, OrpoConfig) and objective.nll_scope is NllScope.full
+
+
+def _answers(
+    draw: np.random.Generator, kind: str, index: int, paired: bool, before: int
+) -> list[Asked]:
+    """A question with its answer, or with two, of which the first is preferred."""
+    prompt = _ids(draw, int(draw.integers(3, 9)))
+    made = []
+    for preferred in (None, before) if paired else (None,):
+        answer = _ids(draw, int(draw.integers(1, 7)))
+        made.append(
+            Asked(
+                id=str(index), kind=kind, prompt=prompt, answer=answer, index=index, depth=0.5,
+                preferred=preferred, reference=-5.0 * len(answer) if paired else None,
+            )
+        )  # fmt: skip
     return made
 
 
@@ -64,12 +83,20 @@ def _ids(draw: np.random.Generator, number: int) -> Ids:
 
 
 def separated(given: Sequence[Example]) -> list[Example]:
-    """Every question in a context of its own."""
+    """Every question in a context of its own, with both answers if it has two."""
     return [
-        replace(example, index=asked.index, asked=(asked,))
+        replace(example, index=together[0].index, asked=tuple(together))
         for example in given
-        for asked in example.asked
+        for together in _by_question(example)
     ]
+
+
+def _by_question(example: Example) -> list[list[Asked]]:
+    found: dict[int, list[Asked]] = {}
+    for asked in example.asked:
+        first = found.setdefault(asked.index, [])
+        first.append(asked if asked.preferred is None else replace(asked, preferred=0))
+    return list(found.values())
 
 
 def layouts(config: TrainConfig, given: Sequence[Example]) -> list[Layout]:

@@ -43,7 +43,7 @@ def run(config: TrainConfig) -> None:
 
 
 def _title(config: TrainConfig, given: list[Example]) -> str:
-    questions = sum(len(example.asked) for example in given)
+    questions = sum(example.questions for example in given)
     return (
         f"{questions} questions in {len(given)} contexts, {config.objective.name} normalised by"
         f" {config.objective.normalise.value}, largest relative differences"
