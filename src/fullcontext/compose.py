@@ -24,6 +24,7 @@ VERBS = {
     "train": schema.TrainConfig,
     "probe": schema.ProbeRunConfig,
     "evaluate": schema.EvaluateConfig,
+    "improve": schema.ImproveConfig,
     "report": schema.ReportConfig,
 }
 
@@ -54,6 +55,14 @@ _OPTIONS: dict[str, dict[str, type[Any]]] = {
         "dpo": schema.DpoConfig,
     },
     "probe": {"custom": schema.ProbeConfig, "replay": schema.ReplayConfig},
+    "prompts": {"own": schema.OwnPrompts, "musique": schema.MusiquePrompts},
+    "sampler": {"local": schema.LocalSampler, "openai": schema.OpenAISampler},
+    "utility": {
+        "rouge_l": schema.RougeUtility,
+        "token_f1": schema.TokenF1Utility,
+        "embedding": schema.EmbeddingUtility,
+        "self_eval": schema.SelfEvalUtility,
+    },
     "answerer": {"local": schema.LocalAnswerer, "openai": schema.OpenAIAnswerer},
 }
 """Groups whose options differ in their *fields*: the dataclass is the option."""

@@ -153,7 +153,7 @@ def test_a_pair_runs_its_context_once_and_counts_as_one_question() -> None:
 
 
 def test_a_prompt_that_is_told_is_supervised_but_for_its_first_token() -> None:
-    """Of 20 + 3 + 2 tokens 24 are predicted, in the order of the row; the rejected answer adds 5."""
+    """Of 20 + 3 + 2 tokens 24 are predicted, in order; the rejected answer adds 5."""
     (told,) = objective.load(OrpoConfig(nll_scope=NllScope.full)).supervise(PAIRS[:1])
     row = pack([told])
     whole = np.concatenate([told.context, told.asked[0].prompt, told.asked[0].answer])

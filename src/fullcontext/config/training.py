@@ -164,7 +164,7 @@ class NllScope(StrEnum):
 
 @dataclass(kw_only=True)
 class OrpoConfig(ObjectiveConfig):
-    """Likelihood of the preferred answer and its odds against the rejected one (objective/orpo.py)."""
+    """Likelihood of the preferred answer, and its odds against the rejected one."""
 
     name: str = "orpo"
     lambda_: float = 0.1
@@ -274,6 +274,9 @@ class TrackingConfig:
     project: str = "fullcontext"
     entity: str | None = None
     """Of W&B: a team; null takes the user's own."""
+    group: str | None = None
+    """Of W&B; null takes the chosen sweep, else the experiment. improve.py gives all its runs one.
+    """
     upload_export: bool = False
     """Uploads the exported model (a 7B in fp32 has 29 GB); false notes where it stands."""
     init_timeout_s: int = 20

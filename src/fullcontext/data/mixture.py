@@ -30,7 +30,7 @@ range, the id of a pair."""
 class Mixture:
     """Batches of examples as a pure function of (seed, step)."""
 
-    def __init__(  # noqa: PLR0913, PLR0917 - where examples come from, and what draws them
+    def __init__(
         self,
         config: DataConfig,
         prompt: Prompt,

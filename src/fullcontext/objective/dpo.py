@@ -2,7 +2,7 @@
 
     loss = -log sigmoid(beta * (log p/p_ref (preferred) - log p/p_ref (rejected)))
 
-p is the probability of a whole answer; those of the reference model are stored (train/reference.py).
+p is the probability of a whole answer; those of the reference are stored (train/reference.py).
 """
 
 from collections.abc import Sequence

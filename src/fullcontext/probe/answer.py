@@ -32,7 +32,7 @@ class Reply(NamedTuple):
     """Shape (gold tokens,): log-probability of each gold token after the gold ones before it."""
 
 
-class _Cached:
+class Cached:
     """A model and the keys and values of what it has read."""
 
     def __init__(self, model: Any) -> None:
@@ -96,7 +96,7 @@ def answer(
     The model must attend through block tables (model/load.py). Every rank of a sharded model has
     to call this with the same example.
     """
-    cached = _Cached(model)
+    cached = Cached(model)
     length = len(example.context)
     replies: list[Reply] = []
     with torch.autocast(cached.device.type, torch.bfloat16, enabled=precision is Precision.bf16):
@@ -122,7 +122,7 @@ def _chunks(asked: Sequence[Asked], most: int) -> Iterator[list[Asked]]:
 
 
 def _replies(
-    cached: _Cached, length: int, asked: Sequence[Asked], end: int, most: int
+    cached: Cached, length: int, asked: Sequence[Asked], end: int, most: int
 ) -> list[Reply]:
     """Replies of questions that run at once after a cached context of `length` tokens.
 
@@ -132,7 +132,7 @@ def _replies(
         predicts   . Q $ | . R $
     """
     own = [np.concatenate([one.prompt, one.answer]) for one in asked]
-    sees = _sees(length, [len(ids) for ids in own])
+    sees = apart(length, [len(ids) for ids in own])
     positions = np.concatenate([length + np.arange(len(ids)) for ids in own])
     hidden = cached.read(np.concatenate(own), positions, sees)
     # The first answer token is predicted at the last token of the prompt.
@@ -147,7 +147,7 @@ def _replies(
 
 
 def _against_gold(
-    cached: _Cached, hidden: Tensor, first: list[int], gold: list[Ids]
+    cached: Cached, hidden: Tensor, first: list[int], gold: list[Ids]
 ) -> tuple[list[Ids], list[npt.NDArray[np.float32]]]:
     """First choices and log-probabilities of the gold tokens, for each question."""
     at = [np.arange(len(ids)) + place for place, ids in zip(first, gold, strict=True)]
@@ -159,7 +159,7 @@ def _against_gold(
     return np.split(best, cuts), np.split(chosen.cpu().numpy(), cuts)
 
 
-def _sees(length: int, lengths: Sequence[int]) -> Tensor:
+def apart(length: int, lengths: Sequence[int]) -> Tensor:
     """Shape (tokens, length + tokens): each question sees the context and, causally, itself."""
     question = torch.repeat_interleave(torch.arange(len(lengths)), torch.tensor(lengths))
     own = (question[:, None] == question[None, :]).tril()
@@ -178,7 +178,7 @@ def begun(gold: Ids, best: Ids, most: int) -> list[int]:
 
 
 def _decode(
-    cached: _Cached, said: list[list[int]], after: list[int], sees: Tensor, end: int, most: int
+    cached: Cached, said: list[list[int]], after: list[int], sees: Tensor, end: int, most: int
 ) -> None:
     """Continues the replies greedily, one token of each per step, until all have ended.
 

@@ -3,6 +3,7 @@
 import json
 import logging
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ class Tracker:
         self.folder = folder
         self._tracking: TrackingConfig = config.tracking
         who = identity(folder, info, name, verb, getattr(config, "claim", None))
+        who = replace(who, group=self._tracking.group or who.group)
         self.id = who.id
         self._rewind(step)
         self._file = (folder / METRICS).open("a")

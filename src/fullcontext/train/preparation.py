@@ -46,7 +46,9 @@ def mixture(config: TrainConfig, prompt: Prompt) -> Mixture:
     store = None
     if config.data.needs_store:
         store = reader.open_store(config, manifest.tokenizer_hash(prompt.encoder))
-    pairs = Pairs(Path(config.data.pairs), prompt) if "pair" in config.data.kinds else None
+    pairs = None
+    if "pair" in config.data.kinds and config.data.pairs is not None:
+        pairs = Pairs(Path(config.data.pairs), prompt)
     made = Mixture(config.data, prompt, store, config.seed, config.batch_size, pairs)
     unknown = prompt.encoder.tokenizer.unk_token_id
     for example in made.batch(0) + made.batch(config.steps - 1):
