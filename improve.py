@@ -1,4 +1,4 @@
-"""Improves on its own samples: python improve.py train=[experiments=sealong_llama8b]."""
+"""Improves on its own samples: python improve.py recipe=sealong_llama8b."""
 
 import hydra
 from omegaconf import DictConfig

@@ -21,9 +21,9 @@ def options(folder: str) -> list[str]:
     return sorted(path.stem for path in (ROOT / folder).glob("*.yaml"))
 
 
-def raw(*overrides: str):
+def raw(*overrides: str, verb: str = "train"):
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        return hydra_compose("train", overrides=list(overrides), return_hydra_config=True)
+        return hydra_compose(verb, overrides=list(overrides), return_hydra_config=True)
 
 
 @pytest.mark.parametrize("name", options("experiments"))
@@ -35,7 +35,9 @@ def test_every_experiment_composes_and_starts_with_its_claim(name: str) -> None:
 
 @pytest.mark.parametrize("name", options("sweeps"))
 def test_every_point_of_every_sweep_composes(name: str) -> None:
-    params = raw(f"sweeps={name}").hydra.sweeper.params
+    text = (ROOT / "sweeps" / f"{name}.yaml").read_text()
+    verb = "improve" if "# python improve.py" in text else "train"
+    params = raw(f"sweeps={name}", verb=verb).hydra.sweeper.params
     parser = OverridesParser.create()
     axes = [
         list(parser.parse_override(f"{key}={value}").sweep_string_iterator())
@@ -44,7 +46,9 @@ def test_every_point_of_every_sweep_composes(name: str) -> None:
         for key, value in params.items()
     ]
     for point in product(*axes):
-        compose_verb("train", [f"{k}={v}" for k, v in zip(params, point, strict=True)])
+        given = [f"{k}={v}" for k, v in zip(params, point, strict=True)]
+        start = ["data=pairs"] if "data=pairs" in text else []
+        compose_verb(verb, [*start, *given])
 
 
 @pytest.mark.parametrize("name", options("slurm"))

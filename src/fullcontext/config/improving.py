@@ -220,8 +220,11 @@ class ImproveConfig:
     match: Match = Match.substring
     rounds: int = 1
     """Each samples with the model that the one before has trained."""
+    recipe: str | None = None
+    """Experiment with which train.py trains on the pairs, e.g. sealong_llama8b."""
     train: list[str] = field(default_factory=list)
-    """Words for train.py, e.g. [experiments=sealong_llama8b]; empty makes pairs and trains not."""
+    """Further words for train.py, in quotes: 'train=["schedule.peak=1e-5"]'. Without recipe and
+    words nothing is trained."""
     launcher: list[str] = field(default_factory=list)
     """What starts train.py on several GPUs, e.g. [torchrun, --nproc-per-node, 8]; empty starts it
     with this python."""
@@ -247,18 +250,23 @@ class ImproveConfig:
         if isinstance(self.prompts, OwnPrompts):
             self._check_data()
 
+    @property
+    def words(self) -> list[str]:
+        """For train.py; empty where nothing is trained."""
+        return [*([f"experiments={self.recipe}"] if self.recipe else []), *self.train]
+
     def _check_rounds(self) -> None:
-        if self.rounds > 1 and not self.train:
+        if self.rounds > 1 and not self.words:
             raise ValueError(
-                f"rounds={self.rounds} needs train=[...]: a second round samples with the model"
-                " that the first has trained"
+                f"rounds={self.rounds} needs recipe=EXPERIMENT: a second round samples with the"
+                " model that the first has trained"
             )
         if self.rounds > 1 and isinstance(self.sampler, OpenAISampler):
             raise ValueError(
                 f"rounds={self.rounds} needs sampler=local: an endpoint goes on serving the model"
                 " that it has"
             )
-        if self.train and self.parts > 1:
+        if self.words and self.parts > 1:
             raise ValueError(
                 f"parts={self.parts} share sampling and scoring; train with one process after them"
                 " (the same command without parts)"

@@ -127,7 +127,7 @@ def pick(logits: Tensor, shares: Tensor, temperature: float, top_p: float = 1.0)
         return best
     scaled = (logits.double() / temperature).softmax(-1)
     if top_p < 1:
-        ordered, places = scaled.sort(-1, descending=True, stable=True)
+        ordered, places = scaled.sort(stable=True, dim=-1, descending=True)
         before = ordered.cumsum(-1) - ordered
         ordered = ordered.masked_fill(before >= top_p, 0.0)
         at = _at(ordered.cumsum(-1), shares)

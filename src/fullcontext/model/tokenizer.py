@@ -104,7 +104,8 @@ def symbols(groups: dict[str, int]) -> Any:
             pre_tokenizers.Split("\n", "isolated"),
         ]
     )
-    tokenizer.decoder = decoders.Fuse()
+    # Joins words with spaces, so that text from ids gives the same ids again.
+    tokenizer.decoder = decoders.WordPiece(prefix="##", cleanup=False)
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", unk_token="<unk>",
         clean_up_tokenization_spaces=False,

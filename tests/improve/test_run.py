@@ -1,0 +1,122 @@
+"""The verb: three stages that resume, the same pairs from any number of processes, and rounds."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from fullcontext.compose import ConfigError, compose_verb
+from fullcontext.data.pairs import FILE
+from fullcontext.improve import run as verb
+from fullcontext.improve.work import Work
+from fullcontext.store import read_table
+
+WORDS = [
+    "model=symbols", "data=key_value_symbols", "prompts=own", "prompts.number=12",
+    "prompts.prompting=default", "sampler.number=6", "sampler.max_new_tokens=6",
+    "sampler.temperature=2", "tracking=none", "precision=fp32", "match=exact",
+]  # fmt: skip
+"""Random weights: outputs are noise, and half of them never end."""
+
+
+def improved(info, *words: str) -> Path:
+    config = compose_verb("improve", [*WORDS, *words])
+    verb.run(config, info(Path("outputs/improve")))
+    return Path(config.output) / config.name / "round_1"
+
+
+def pairs(folder: Path) -> list[dict]:
+    return read_table(folder / "pairs" / FILE).to_pylist()
+
+
+def test_stages_leave_what_their_manifests_name_and_are_not_done_again(
+    in_folder: Path, info, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = improved(info)
+    found = pairs(folder)
+    counts = json.loads((folder / "pairs" / "manifest.json").read_text())
+    assert counts["pairs"] == len(found) and len(found) + sum(counts["dropped"].values()) == 12
+    assert found and all(each["chosen"] != each["rejected"] for each in found)
+    assert all(each["before"].endswith("\n") for each in found)
+    monkeypatch.setattr("fullcontext.improve.stages.LocalOutputs", None)
+    improved(info)
+    (folder / "pairs" / "manifest.json").unlink()
+    improved(info)
+    assert pairs(folder) == found
+
+
+def test_two_processes_give_the_pairs_of_one(in_folder: Path, info) -> None:
+    one = improved(info, "name=one")
+    improved(info, "name=two", "parts=2", "part=1")
+    two = improved(info, "name=two", "parts=2", "part=0")
+    assert not (two / "pairs").exists(), "the other part has scores left"
+    improved(info, "name=two", "parts=2", "part=1")
+    for name in ("outputs/outputs.jsonl", "scores/scores.jsonl", f"pairs/{FILE}"):
+        assert (one / name).read_bytes() == (two / name).read_bytes(), name
+
+
+def test_a_killed_stage_loses_no_finished_problem(
+    in_folder: Path, info, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = improved(info, "name=whole")
+    made: list[str] = []
+    record = verb.Round._sample.__globals__["LocalOutputs"].record
+
+    def dying(self, problem):
+        if len(made) == 5:
+            raise KeyboardInterrupt
+        made.append(problem.id)
+        return record(self, problem)
+
+    monkeypatch.setattr("fullcontext.improve.stages.LocalOutputs.record", dying)
+    with pytest.raises(KeyboardInterrupt):
+        improved(info, "name=cut")
+    cut = in_folder / "outputs/improve/cut/round_1/outputs/part-0-of-1.jsonl"
+    with cut.open("a") as file:
+        file.write('{"id": "key_val')  # a record that the kill cut off
+    asked: list[str] = []
+    monkeypatch.setattr(
+        "fullcontext.improve.stages.LocalOutputs.record",
+        lambda self, problem: asked.append(problem.id) or record(self, problem),
+    )
+    again = improved(info, "name=cut")
+    assert len(asked) == 7 and not set(asked) & set(made)
+    assert pairs(again) == pairs(whole)
+
+
+def test_other_settings_are_refused_in_the_same_folder(in_folder: Path, info) -> None:
+    improved(info)
+    with pytest.raises(ConfigError, match=r"utility.*choose another name="):
+        improved(info, "utility=token_f1")
+
+
+def test_other_choices_share_the_samples_of_a_round(in_folder: Path, info) -> None:
+    first = improved(info)
+    other = improved(info, "name=other", f"samples={first}", "utility=token_f1", "first=3")
+    assert not (other / "outputs").exists() and (other / "pairs" / "manifest.json").exists()
+
+
+def test_the_model_judges_its_own_outputs(in_folder: Path, info) -> None:
+    folder = improved(
+        info, "utility=self_eval", "utility.yes=v1", "utility.no=v2", "utility.question='{output}'"
+    )
+    lines = (folder / "scores" / "scores.jsonl").read_text().splitlines()
+    scores = [score for line in lines for score in json.loads(line)["scores"]]
+    assert all(0 < score < 1 for score in scores) and len(set(scores)) > 20
+
+
+def test_training_words_that_do_not_fit_are_refused(in_folder: Path, info) -> None:
+    with pytest.raises(ConfigError, match="add data=pairs"):
+        improved(info, 'train=["data=key_value"]')
+    with pytest.raises(ConfigError, match=r"model.tokenizer.*name it in both"):
+        improved(info, 'train=["data=pairs"]')
+
+
+def test_the_same_part_twice_at_once_is_refused(in_folder: Path) -> None:
+    works = [Work(in_folder / "w", ["a"], {"x": 1}, 0, 1) for _ in range(2)]
+    with (
+        works[0].keeping(),
+        pytest.raises(ConfigError, match="another process appends"),
+        works[1].keeping(),
+    ):
+        pass
