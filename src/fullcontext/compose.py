@@ -289,7 +289,13 @@ def launch(main: Callable[[], Any]) -> None:
 def compose_verb(verb: str, overrides: Iterable[str] = ()) -> Any:
     """The typed config of a verb outside a script: tests, notebooks, other verbs."""
     from hydra import compose, initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
 
     register()
-    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        return typed(compose(verb, overrides=list(overrides)), VERBS[verb])
+    current = GlobalHydra.instance()
+    outer, current.hydra = current.hydra, None  # within a verb Hydra is at work already
+    try:
+        with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+            return typed(compose(verb, overrides=list(overrides)), VERBS[verb])
+    finally:
+        current.hydra = outer

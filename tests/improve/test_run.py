@@ -120,3 +120,27 @@ def test_the_same_part_twice_at_once_is_refused(in_folder: Path) -> None:
         works[1].keeping(),
     ):
         pass
+
+
+TRAINING = [
+    "data=pairs", "model=symbols", "objective=dpo", "sharding=none", "tracking=none", "probe=none",
+    "data.context_range=[16,200]", "batch_size=8", "max_steps=1", "max_tokens=512",
+    "precision=fp32",
+]  # fmt: skip
+
+
+def test_a_second_round_samples_with_what_the_first_has_trained(in_folder: Path, info) -> None:
+    """DPO's first loss is log 2 where references are of the weights that training starts from."""
+    words = ["rounds=2", f"train={json.dumps(TRAINING)}", "prompts.number=48"]
+    improved(info, *words)
+    rounds = [in_folder / f"outputs/improve/sealong/round_{i}" for i in (1, 2)]
+    for folder in rounds:
+        (line,) = (folder / "train" / "metrics.jsonl").read_text().splitlines()
+        assert json.loads(line)["loss"] == pytest.approx(0.693147, abs=1e-5)
+    settings = [
+        json.loads((r / "outputs" / "manifest.json").read_text())["settings"] for r in rounds
+    ]
+    assert settings[0]["weights"] != settings[1]["weights"]
+    ids = [{each["id"] for each in pairs(folder)} for folder in rounds]
+    assert not ids[0] & ids[1], "each round has prompts of its own"
+    improved(info, *words)  # finished: neither sampled nor trained again

@@ -52,6 +52,7 @@ from fullcontext.config.improving import (
     TokenF1Utility,
     UtilityConfig,
 )
+from fullcontext.config.preference import DpoConfig, NllScope, OrpoConfig
 from fullcontext.config.probing import (
     TASKS,
     AnswererConfig,
@@ -74,15 +75,12 @@ from fullcontext.config.training import (
     Chat,
     CheckpointConfig,
     Decay,
-    DpoConfig,
     HardwareConfig,
     MirrorKind,
     ModelConfig,
-    NllScope,
     Normalise,
     ObjectiveConfig,
     OptimizerConfig,
-    OrpoConfig,
     PositionsConfig,
     Precision,
     ProfileConfig,
