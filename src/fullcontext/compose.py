@@ -49,11 +49,7 @@ _OPTIONS: dict[str, dict[str, type[Any]]] = {
         "written": schema.WrittenInstructions,
         "chat": schema.ChatInstructions,
     },
-    "objective": {
-        "sft": schema.SftConfig,
-        "orpo": schema.OrpoConfig,
-        "dpo": schema.DpoConfig,
-    },
+    "objective": {"sft": schema.SftConfig, "orpo": schema.OrpoConfig, "dpo": schema.DpoConfig},
     "probe": {"custom": schema.ProbeConfig, "replay": schema.ReplayConfig},
     "prompts": {"own": schema.OwnPrompts, "musique": schema.MusiquePrompts},
     "sampler": {"local": schema.LocalSampler, "openai": schema.OpenAISampler},
