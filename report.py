@@ -1,4 +1,4 @@
-"""Compares runs on one page: python report.py RUN [RUN ...]."""
+"""Compares runs on one page: python report.py RUN [RUN ...]; python report.py --status SWEEP."""
 
 import sys
 
@@ -20,5 +20,5 @@ def main(cfg: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    sys.argv[1:] = compose.positional("runs", sys.argv[1:])
+    sys.argv[1:] = compose.positional("runs", compose.flag("status", sys.argv[1:]))
     compose.launch(main)

@@ -127,6 +127,18 @@ def typed(cfg: DictConfig, kind: type[T]) -> T:
     return config
 
 
+def typed_point(cfg: DictConfig, verb: str) -> Any:
+    """The typed config of a point of a sweep, with Hydra's own node left out.
+
+    None if it cannot be run, or the verb has no config of its own: its job will say what it lacks.
+    """
+    own = OmegaConf.masked_copy(cfg, [key for key in cfg if key != "hydra"])
+    try:
+        return typed(own, VERBS[verb]) if verb in VERBS else None
+    except ConfigError:
+        return None
+
+
 _PLURALS = {"experiment": "experiments", "sweep": "sweeps"}
 
 
@@ -240,6 +252,18 @@ def positional(name: str, argv: list[str]) -> list[str]:
     return [*([f"{name}=[{','.join(given)}]"] if given else []), *rest]
 
 
+def flag(name: str, argv: list[str]) -> list[str]:
+    """`--status FOLDER` or `--status=FOLDER` -> Hydra's `status='FOLDER'`."""
+    left, found = list(argv), f"--{name}"
+    for i, arg in enumerate(argv):
+        key, _, value = arg.partition("=")
+        if key == found and value:
+            left[i : i + 1] = [f"{name}={_quoted(value)}"]
+        elif key == found:
+            left[i : i + 2] = [f"{name}={_quoted(argv[i + 1])}"] if argv[i + 1 :] else []
+    return left
+
+
 def _quoted(text: str) -> str:
     return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
@@ -252,11 +276,11 @@ def errors_for_people() -> Iterator[None]:
     except ConfigError as error:
         if error.is_own or os.environ.get("LOCAL_RANK", "0") == "0":
             sys.stderr.write(f"error: {error}\n")
-        _remove_empty(run_info().output_dir)
+        remove_empty(run_info().output_dir)
         raise SystemExit(2) from None
 
 
-def _remove_empty(folder: Path) -> None:
+def remove_empty(folder: Path) -> None:
     """Takes back the folder that Hydra made for a run that did not begin, and empty ones above."""
     with suppress(OSError):
         for each in (folder, *folder.parents[:2]):

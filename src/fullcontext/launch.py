@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 STOPPED = 75
 """Exit status of a run that was asked to stop, saved, and can go on (EX_TEMPFAIL)."""
+STOPPED_STATUS = "FULLCONTEXT_STOPPED_STATUS"
+"""Variable that replaces it: to torchrun's agent a worker that exits with another than 0 has failed."""
 MEETING_S = 600
 """How long processes wait for each other before any setting is read."""
 _groups = count()
@@ -58,6 +60,11 @@ def place() -> Place:
         local_size=int(os.environ.get("LOCAL_WORLD_SIZE", size)),
         is_alone="WORLD_SIZE" not in os.environ,
     )
+
+
+def stopped() -> SystemExit:
+    """How a process that has saved ends."""
+    return SystemExit(int(os.environ.get(STOPPED_STATUS, STOPPED)))
 
 
 _PLACE = {"RANK": "0", "WORLD_SIZE": "1"}

@@ -18,7 +18,15 @@ from fullcontext.compose import ConfigError
 
 MISSED = 3
 """Beats after which a rank counts as silent."""
+SILENT = "given no sign of life"
 _blocks = count()
+
+
+def names_lost_rank(error: str) -> bool:
+    """Whether an error says that another rank fell silent: the fault may be its machine's."""
+    return SILENT in error
+
+
 
 
 class _Pulse:
@@ -87,7 +95,7 @@ class _Pulse:
     def _named(self, silent: list[int]) -> str:
         ranks = ", ".join(map(str, silent))
         since = time.monotonic() - min(self._heard[rank][1] for rank in silent)
-        return f"rank {ranks} has given no sign of life for {since:.0f} s"
+        return f"rank {ranks} has {SILENT} for {since:.0f} s"
 
 
 def _store() -> Any:

@@ -200,11 +200,13 @@ class ReportConfig:
     title: str = "fullcontext report"
     output: str | None = None
     """Folder of the page; null uses the verb's own output folder."""
+    status: str | None = None
+    """Sweep folder of which is printed where each point is, instead of a page: --status FOLDER."""
     permutations: int = 1000
     """Permutations behind each flat gap and its p."""
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if not self.runs:
+        if not self.runs and self.status is None:
             raise ValueError("runs is empty; name at least one run: python report.py FOLDER ...")
         check.within("permutations", self.permutations, 100)

@@ -53,7 +53,7 @@ def run(config: TrainConfig, info: RunInfo) -> float | None:
             raise
         if stop.name and status.state == "stopped":
             log.info("stopped by %s; go on with: python train.py resume=%s", stop.name, folder)
-            raise SystemExit(launch.STOPPED)
+            raise launch.stopped()
         return loss
 
 
@@ -206,6 +206,7 @@ class _Run:
         from fullcontext.report import data_figures
 
         self._save()
+        self.status.value = self._last_logged("loss")
         if last is None and preparation.is_export(self.folder / "export"):
             log.info("%s is finished already", self.folder)
             self.status.write("finished", self.loop.progress.step, self.loop.progress.seconds)
@@ -234,6 +235,10 @@ class _Run:
                 f"the model was trained, but not exported ({error}); make room and write the export"
                 f" alone with: python train.py resume={self.folder}"
             ) from error
+
+    def _last_logged(self, key: str) -> float | None:
+        values = [line[key] for line in read_lines(self.folder / METRICS) if key in line]
+        return values[-1] if values else None
 
     def _scores(self) -> dict[str, float]:
         """What the last probe of the run logged."""
