@@ -35,8 +35,11 @@ mkdir -p "$L"/{etc,run,log,state,spool,dev}; chmod 755 "$L" "$L"/*
 [ -s "$L/etc/munge.key" ] || { head -c 1024 /dev/urandom >"$L/etc/munge.key"; chmod 400 "$L/etc/munge.key"; }
 NL="n[1-$N]"; [ "$N" = 1 ] && NL=n1
 for ((g=0; g<G; g++)); do [ -e "$L/dev/nvidia$g" ] || mknod "$L/dev/nvidia$g" c 195 $g; done
+# without this a preempted job gets only SIGTERM; 23.02 renamed it
+PREEMPT=SlurmctldParameters=preempt_send_user_signal
+[ "$(slurmctld -V | grep -oE '[0-9]+' | head -1)" -lt 23 ] || PREEMPT=PreemptParameters=send_user_signal
 configure(){ { cat <<C
-ClusterName=lab
+ClusterName=${SLURM_CLUSTER:-lab}
 SlurmctldHost=$H(127.0.0.1)
 SlurmUser=root
 SlurmdUser=root
@@ -60,8 +63,7 @@ SwitchType=switch/none
 ReturnToService=2
 PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
-# without this a preempted job gets only SIGTERM, which submitit ignores
-SlurmctldParameters=preempt_send_user_signal
+$PREEMPT
 JobRequeue=1
 # a job that does not say how much memory it needs would get all of a node
 DefMemPerCPU=500
@@ -132,7 +134,7 @@ C
   if ! alive "$L/run/slurmdbd.pid"; then
     MYSQL_UNIX_PORT=$D/s.sock MYSQL_HOME=$L/etc setsid slurmdbd >"$L/log/slurmdbd.out" 2>&1 </dev/null
     for _ in $(seq 200); do timeout 2 sacctmgr -n list cluster >/dev/null 2>&1 && break; sleep .05; done
-    sacctmgr -i add cluster lab >/dev/null 2>&1 || true
+    sacctmgr -i add cluster ${SLURM_CLUSTER:-lab} >/dev/null 2>&1 || true
   fi
 fi
 # ---- 5. slurmctld, slurmd x N ---------------------------------------------------------------
