@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from copy import deepcopy
 from dataclasses import MISSING, asdict, dataclass, fields
 from datetime import datetime
 from enum import Enum
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from hydra.core.config_store import ConfigStore
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from fullcontext import config as schema
@@ -132,7 +133,9 @@ def typed_point(cfg: DictConfig, verb: str) -> Any:
 
     None if it cannot be run, or the verb has no config of its own: its job will say what it lacks.
     """
-    own = OmegaConf.masked_copy(cfg, [key for key in cfg if key != "hydra"])
+    own = deepcopy(cfg)
+    with read_write(own), open_dict(own):
+        del own["hydra"]
     try:
         return typed(own, VERBS[verb]) if verb in VERBS else None
     except ConfigError:

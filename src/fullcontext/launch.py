@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 STOPPED = 75
 """Exit status of a run that was asked to stop, saved, and can go on (EX_TEMPFAIL)."""
 STOPPED_STATUS = "FULLCONTEXT_STOPPED_STATUS"
-"""Variable that replaces it: to torchrun's agent a worker that exits with another than 0 has failed."""
+"""Variable that replaces it: for torchrun's agent a worker that exits with 75 has failed."""
 MEETING_S = 600
 """How long processes wait for each other before any setting is read."""
 _groups = count()

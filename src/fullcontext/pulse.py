@@ -27,8 +27,6 @@ def names_lost_rank(error: str) -> bool:
     return SILENT in error
 
 
-
-
 class _Pulse:
     """The beats of this rank, and when each other was last heard."""
 

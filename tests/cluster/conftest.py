@@ -11,7 +11,7 @@ from tests.cluster.lab import Lab
 
 @pytest.fixture(scope="session")
 def lab() -> Iterator[Lab]:
-    """A real SLURM; the tests are skipped, saying why, where it can neither be found nor installed."""
+    """A real SLURM; the tests are skipped, saying why, where it cannot be had."""
     with tempfile.TemporaryDirectory(prefix="fullcontext-slurm-") as folder:
         made = Lab(Path(folder))
         if wrong := made.up():

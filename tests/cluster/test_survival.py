@@ -16,7 +16,15 @@ import pytest
 
 from fullcontext.cluster import points, progress
 from tests.cluster.lab import (
-    CPUS, STEPS, Lab, finished, kill, made, place, trains, until,
+    CPUS,
+    STEPS,
+    Lab,
+    finished,
+    kill,
+    made,
+    place,
+    trains,
+    until,
 )  # fmt: skip
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
@@ -45,10 +53,11 @@ def preempted(lab: Lab, folder: Path) -> dict[str, Any]:
 
 def out_of_time(lab: Lab, folder: Path) -> dict[str, Any]:
     """Its limit is a minute, of which the last part is for saving; it needs longer."""
-    words = ("hydra.launcher.timeout_min=1", "hydra.launcher.signal_delay_s=45", "max_steps=4000")
-    run, job = lab.submit(folder, ALONE, *words)
-    until(lambda: place(folder).interrupted, "its time was up")
-    return {"job": job, "run": run, "place": place(folder)}
+    short = ("hydra.launcher.timeout_min=1", "hydra.launcher.signal_delay_s=45")
+    run, _ = lab.submit(folder / "short", "max_steps=1500", *short)
+    calm, _ = lab.submit(folder / "calm", "max_steps=1500")
+    finished(calm, 1)
+    return {"attempts": finished(run), "made": made(run), "undisturbed": made(calm)}
 
 
 def requeued(lab: Lab, folder: Path) -> dict[str, Any]:
@@ -92,7 +101,6 @@ def sharded(lab: Lab, folder: Path) -> dict[str, Any]:
 
 def swept(lab: Lab, folder: Path) -> dict[str, Any]:
     """Three seeds, and two points that cannot be run; the terminal dies when they are submitted."""
-    words = ("seed=0,1,2,3,4", "max_bad_steps=${first:${points.${seed}}}")
     words = ("seed=0,1,2", "batch_size=8,0")
     terminal = lab.launcher(folder, *words)
     until(lambda: points.read(folder), "it is submitted")
@@ -156,3 +164,43 @@ def test_a_preempted_run_goes_on_as_the_same_run(outcome: Outcomes) -> None:
     assert found["made"] == outcome(swept)["made"][0]
     logs = list((found["run"] / "wandb").glob("offline-run-*"))
     assert len(logs) == 2 and len({log.name.rpartition("-")[2] for log in logs}) == 1
+
+
+def test_a_run_whose_time_is_up_has_saved_and_goes_on(outcome: Outcomes) -> None:
+    found = outcome(out_of_time)
+    *stopped, last = found["attempts"]
+    assert stopped and {each.how for each in stopped} == {"stopped"} and last.how == "finished"
+    assert found["made"] == found["undisturbed"]
+
+
+def test_a_requeued_run_goes_on(outcome: Outcomes) -> None:
+    found = outcome(requeued)
+    first, second = found["attempts"]
+    assert first.how == "stopped" and first.step > 2 and second.restart == 1
+    assert found["made"] == outcome(swept)["made"][0]
+
+
+def test_a_cancelled_run_is_not_requeued_and_goes_on_when_launched_again(
+    outcome: Outcomes,
+) -> None:
+    found = outcome(cancelled)
+    assert found["seen"].line().startswith("cancelled at step ")
+    first, second = found["attempts"]
+    assert first.how == "stopped" and first.job != second.job
+    assert found["made"] == outcome(swept)["made"][0]
+
+
+def test_a_run_whose_node_is_lost_leaves_it_to_its_successor(outcome: Outcomes) -> None:
+    found = outcome(without_daemon)
+    first, second = found["attempts"]
+    assert first.node != second.node
+    assert found["made"] == outcome(swept)["made"][0]
+
+
+def test_four_ranks_on_two_nodes_stop_together_and_go_on(outcome: Outcomes) -> None:
+    found = outcome(sharded)
+    assert found["attempts"][0].how == "stopped"
+    assert found["made"] == found["undisturbed"]
+    single = outcome(swept)["made"][0]
+    assert found["made"]["examples"] == single["examples"]
+    assert found["made"]["losses"] == pytest.approx(single["losses"], rel=1e-4)

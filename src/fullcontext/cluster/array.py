@@ -37,4 +37,4 @@ class ArrayExecutor(SlurmExecutor):  # type: ignore[misc]
         """What sbatch is given for so many jobs: an array from two on."""
         if number > 1:
             self.parameters["map_count"] = number
-        return self._make_submission_file_text(self._submitit_command_str, "")
+        return str(self._make_submission_file_text(self._submitit_command_str, ""))

@@ -9,7 +9,7 @@ import os
 import socket
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ KEPT = "job.json"
 STATUS = "status.json"
 
 
-class How(str, Enum):
+class How(StrEnum):
     """How an attempt ended."""
 
     finished = "finished"

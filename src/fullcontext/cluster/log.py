@@ -35,4 +35,6 @@ def last_error(text: str) -> str:
 
 def _is_exception(line: str) -> bool:
     name = line.partition(":")[0].rpartition(".")[2]
-    return name.isidentifier() and name.endswith(("Error", "Exception")) and "ChildFailed" not in name
+    return (
+        name.isidentifier() and name.endswith(("Error", "Exception")) and "ChildFailed" not in name
+    )

@@ -41,7 +41,7 @@ def note(sweep: Path, points: list[Point]) -> None:
 
 def states(points: list[Point]) -> dict[str, str]:
     """Folder of each point that has a job -> the state of that job."""
-    found = {}
+    found: dict[str, str] = {}
     for cluster, ask in (("slurm", slurm.states), ("local", slurm.process_states)):
         jobs = {point.folder: point.job for point in points if point.cluster == cluster}
         asked = {folder: job for folder, job in jobs.items() if job}

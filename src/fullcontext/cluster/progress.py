@@ -1,4 +1,4 @@
-"""Where each point of a sweep is: queued, running at a step, interrupted so often, failed of what."""
+"""Where each point of a sweep is: queued, running at step s, preempted n times, failed."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -10,7 +10,7 @@ from fullcontext.cluster.attempts import Attempt, How
 from fullcontext.cluster.points import Point
 from fullcontext.compose import ConfigError
 
-LOST = "lost"
+_QUEUED = (slurm.PENDING, "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED")
 _KILLED = {
     "TIMEOUT": "its time ended before it had saved; raise timeout_min or signal_delay_s",
     "OUT_OF_MEMORY": "out of memory; ask for more with mem_gb",
@@ -37,7 +37,7 @@ class Place:
     def line(self) -> str:
         """One line for people."""
         said = self.state
-        if self.step and self.state != "finished" or self.state == "running":
+        if (self.step and self.state != "finished") or self.state == "running":
             said += f" at step {self.step}" + (f" of {self.steps}" if self.steps else "")
         if self.interrupted:
             said += f", preempted {self.interrupted} time" + "s" * (self.interrupted > 1)
@@ -106,31 +106,27 @@ def _interruptions(made: list[Attempt], state: str) -> int:
 
 def _state(state: str, status: str, last: Attempt | None) -> tuple[str, str]:
     """What a point does, by what the queue, its status.json and its last attempt say; and why."""
-    how = last.how if last else None
-    if status == "finished" and (last is None or how == How.finished):
+    if status == "finished" and (last is None or last.how == How.finished):
         return "finished", ""
-    match state:
-        case "":  # not submitted by a launcher: its own word is all there is
-            return status or "unknown", ""
-        case slurm.PENDING | "REQUEUED" | "REQUEUE_HOLD" | "REQUEUE_FED":
-            return "queued", ""
-        case slurm.UNREACHABLE:
-            return status or "unknown", "SLURM does not answer"
-        case "CANCELLED":
-            return "cancelled", ""
-        case _ if state not in slurm.ENDED:
-            return _running(status, how), ""
-    if how == How.failed or how == How.lost:
-        return "failed", str(last.error if last else "")
+    if state in _QUEUED:
+        return "queued", ""
+    if state and state in slurm.ENDED:
+        return _ended(state, last)
+    why = "SLURM does not answer" if state == slurm.UNREACHABLE else ""
+    if state == slurm.RUNNING and status != "running":
+        status = "starting"  # what it says is of the attempt before
+    return status or "unknown", why
+
+
+def _ended(state: str, last: Attempt | None) -> tuple[str, str]:
+    """Of a point that is not finished, though its job is over."""
+    how = last.how if last else None
+    if state == "CANCELLED":
+        return "cancelled", ""
+    if last is not None and how in (How.failed, How.lost):
+        return "failed", last.error or ""
     if state == "FAILED" or state in _KILLED:
         return "failed", _KILLED.get(state, "its job failed before the run began; look at its log")
     if how == How.stopped:
         return "stopped", "its job ended and is not requeued; relaunch it"
-    return LOST, "its job is not in the queue any more, and did not say why; relaunch it"
-
-
-def _running(status: str, how: str | None) -> str:
-    """A job runs, with or without its run."""
-    if how == How.stopped:
-        return "stopped"
-    return "running" if status == "running" else "starting"
+    return "lost", "its job is not in the queue any more, and did not say why; relaunch it"

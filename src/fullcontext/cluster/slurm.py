@@ -7,10 +7,10 @@ import subprocess
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 
-ENDED = frozenset(
-    "BOOT_FAIL CANCELLED COMPLETED DEADLINE FAILED NODE_FAIL OUT_OF_MEMORY PREEMPTED REVOKED"
-    " TIMEOUT GONE".split()
-)
+ENDED = frozenset({
+    "BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY",
+    "PREEMPTED", "REVOKED", "TIMEOUT", "GONE",
+})  # fmt: skip
 """States a job does not leave by itself. GONE: it is not in the queue and nothing else is known."""
 PENDING, RUNNING, GONE, UNREACHABLE = "PENDING", "RUNNING", "GONE", "UNREACHABLE"
 ANSWER_S = 20
@@ -51,7 +51,7 @@ def shown(text: str) -> dict[str, str]:
     >>> shown("JobId=7 ArrayJobId=5 ArrayTaskId=0-1,4%2 JobState=PENDING Reason=Resources")
     {'5_0': 'PENDING', '5_1': 'PENDING', '5_4': 'PENDING'}
     """
-    found = {}
+    found: dict[str, str] = {}
     for line in text.splitlines():
         fields = dict(re.findall(r"(\w+)=(\S*)", line))
         if "JobId" not in fields or "JobState" not in fields:

@@ -4,7 +4,7 @@ import logging
 import os
 import shlex
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,7 @@ from fullcontext.compose import ROOT
 from fullcontext.store import locked
 
 if TYPE_CHECKING:
-    from submitit import SlurmExecutor
+    pass
 
 log = logging.getLogger(__name__)
 CODE = ".code"
@@ -146,7 +146,7 @@ class Submission:
     def _conclude(self, job: Job, state: str) -> None:
         known = attempts.read(job.folder)
         last = known[-1] if known else None
-        if last is None and not state or last is not None and last.how == How.finished:
+        if (last is None and not state) or (last is not None and last.how == How.finished):
             value = attempts.status(job.folder).get("value")
             job.value = None if value is None else float(value)
             return

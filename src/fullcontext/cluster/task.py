@@ -100,7 +100,8 @@ class _Working:
     def run(self) -> float | None:
         with self._listening() as requeue:
             if not self.is_first:
-                return self._follow(self._work())
+                self._follow(self._work())
+                return None
             self.number = attempts.begin(self.folder, self.env.job_id, self.restart)
             self._wait_for_former()
             before = attempts.written(self.folder)
@@ -141,7 +142,7 @@ class _Working:
         child = subprocess.Popen(
             self.task.command(self.env, self.restart),
             env={**os.environ, launch.STOPPED_STATUS: "0"},
-            preexec_fn=_deafen,
+            preexec_fn=_deafen,  # noqa: PLW1509 - a task has one thread
         )
         remind = look = time.monotonic()
         while True:
@@ -201,7 +202,7 @@ class _Working:
         )  # fmt: skip
 
     def _follow(self, code: int) -> None:
-        """What the other tasks do: the first one decides, and the job ends with the first to fail."""
+        """What the other tasks do: the first one decides, and a job ends with the first to fail."""
         if code:
             time.sleep(LEAVE_S)
             raise RuntimeError(f"exit status {code}; what failed is said by another task, or above")

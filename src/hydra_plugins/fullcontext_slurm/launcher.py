@@ -46,7 +46,9 @@ class FullcontextLauncher(SlurmLauncher):  # type: ignore[misc]
         assert self.config is not None
         sweep = Path(str(self.config.hydra.sweep.dir)).absolute()
         try:
-            submission = Submission(sweep, self._chosen_cluster(), self.params, self.own["torchrun"])
+            submission = Submission(
+                sweep, self._chosen_cluster(), self.params, self.own["torchrun"]
+            )
             jobs = [
                 self._job(sweep, list(overrides), number)
                 for number, overrides in enumerate(job_overrides, initial_job_idx)
@@ -80,7 +82,7 @@ class FullcontextLauncher(SlurmLauncher):  # type: ignore[misc]
         return chosen.value
 
     def _job(self, sweep: Path, overrides: list[str], number: int) -> "Job":
-        """Composes a point as its job will, to know its folder and whether that holds it already."""
+        """Composes a point as its job will, to know its folder and what that has to hold."""
         from fullcontext import compose
         from fullcontext.cluster.submission import Job
 

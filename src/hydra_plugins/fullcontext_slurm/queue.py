@@ -1,13 +1,13 @@
 """What `hydra.launcher` holds with `hydra/launcher: fullcontext_slurm`."""
 
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import StrEnum
 
 from hydra.core.config_store import ConfigStore
 from hydra_plugins.hydra_submitit_launcher.config import SlurmQueueConf
 
 
-class Cluster(str, Enum):
+class Cluster(StrEnum):
     """Where jobs run."""
 
     slurm = "slurm"
