@@ -12,7 +12,7 @@ from hydra import initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-from fullcontext import compose
+from fullcontext import command_line
 from fullcontext.compose import ROOT, VERBS, ConfigError, compose_verb, plain, read_yaml, write_yaml
 from fullcontext.config import SotuCorpus, TrainConfig
 
@@ -48,8 +48,9 @@ def test_every_point_of_every_sweep_composes(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", options("slurm"))
-def test_every_slurm_profile_chooses_a_submitit_launcher(name: str) -> None:
-    assert "submitit" in raw(f"slurm={name}").hydra.launcher._target_
+def test_every_slurm_profile_chooses_our_launcher_and_the_stock_one_is_there(name: str) -> None:
+    assert "fullcontext_slurm" in raw(f"slurm={name}").hydra.launcher._target_
+    assert "submitit" in raw("hydra/launcher=submitit_slurm").hydra.launcher._target_
 
 
 GROUP_FILES = [f for f in sorted((ROOT / "conf").glob("*/*.yaml")) if f.parent.name != "hydra"]
@@ -141,7 +142,7 @@ def test_a_config_of_another_version_is_refused(tmp_path: Path) -> None:
 
 
 def test_positional_runs_are_quoted() -> None:
-    assert compose.positional("runs", ["a b,c", "x/y", "title=t", "--cfg"]) == [
+    assert command_line.positional("runs", ["a b,c", "x/y", "title=t", "--cfg"]) == [
         "runs=['a b,c','x/y']", "title='t'", "--cfg"
     ]  # fmt: skip
 
@@ -188,3 +189,8 @@ def test_a_probe_longer_than_the_model_is_refused_where_there_is_one() -> None:
     compose_verb("train", ["probe.context_tokens=40000"])
     with pytest.raises(ConfigError, match=r"probe.context_tokens=40000 exceeds .*=32768"):
         compose_verb("train", ["probe=val", "probe.context_tokens=40000"])
+
+
+def test_a_flag_becomes_an_override_whatever_the_folder_is_called() -> None:
+    for words in (["--status", "a b"], ["--status=a b"]):
+        assert command_line.flag("status", words) == ["status='a b'"]

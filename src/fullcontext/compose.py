@@ -240,37 +240,6 @@ def option(group: str, config: Any) -> list[str]:
     return [f"{group}={config.name}", *(f"{group}.{key}={value}" for key, value in given)]
 
 
-def positional(name: str, argv: list[str]) -> list[str]:
-    """`report.py A B title=x` -> Hydra's `runs=['A','B'] title='x'`, whatever the texts hold."""
-
-    def is_given(arg: str) -> bool:
-        return not arg.startswith("-") and ("=" not in arg or Path(arg).exists())
-
-    given = [_quoted(arg) for arg in argv if is_given(arg)]
-    rest = [
-        f"title={_quoted(arg[6:])}" if arg.startswith("title=") and arg[6:7] not in "'\"" else arg
-        for arg in argv
-        if not is_given(arg)
-    ]
-    return [*([f"{name}=[{','.join(given)}]"] if given else []), *rest]
-
-
-def flag(name: str, argv: list[str]) -> list[str]:
-    """`--status FOLDER` or `--status=FOLDER` -> Hydra's `status='FOLDER'`."""
-    left, found = list(argv), f"--{name}"
-    for i, arg in enumerate(argv):
-        key, _, value = arg.partition("=")
-        if key == found and value:
-            left[i : i + 1] = [f"{name}={_quoted(value)}"]
-        elif key == found:
-            left[i : i + 2] = [f"{name}={_quoted(argv[i + 1])}"] if argv[i + 1 :] else []
-    return left
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
-
-
 @contextmanager
 def errors_for_people() -> Iterator[None]:
     """An error meant for the user is printed as one sentence; the exit status is 2."""

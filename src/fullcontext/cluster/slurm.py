@@ -86,11 +86,7 @@ def process_states(jobs: Iterable[str]) -> dict[str, str]:
 
 def _is_alive(pid: int) -> bool:
     with suppress(ChildProcessError):  # one's own child stays until it was waited for
-        return os.waitpid(pid, os.WNOHANG)[0] == 0
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+        if os.waitpid(pid, os.WNOHANG)[0]:
+            return False
+    command = _ask("ps", "-o", "command=", "-p", str(pid))[1]
+    return "submitit" in command  # numbers are used again

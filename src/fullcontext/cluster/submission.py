@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fullcontext import command_line
 from fullcontext.cluster import attempts, holding, points, slurm, snapshot
 from fullcontext.cluster.attempts import How
 from fullcontext.cluster.points import Point
 from fullcontext.cluster.task import Task
-from fullcontext.compose import ROOT
+from fullcontext.compose import ROOT, remove_empty
 from fullcontext.store import locked
 
 if TYPE_CHECKING:
@@ -66,6 +67,12 @@ class Submission:
             lines.insert(0, self._executor(ROOT).text(len(jobs)))
         return "\n".join(lines) + "\n"
 
+    def forget(self) -> None:
+        """Takes back the folder that Hydra has made, if nothing was ever launched in it."""
+        if {path.name for path in self.sweep.iterdir()} <= {"multirun.yaml"}:
+            (self.sweep / "multirun.yaml").unlink(missing_ok=True)
+            remove_empty(self.sweep)
+
     def submit(self, jobs: list[Job], with_snapshot: bool) -> None:
         """Submits what is neither finished nor on its way, and writes down which job is which.
 
@@ -106,7 +113,7 @@ class Submission:
         log.info("submitted to %s: %s", self.cluster, ids)
 
     def _task(self, job: Job, code: Path) -> Task:
-        words = [*job.words, "hydra.mode=RUN", f"hydra.run.dir={_quoted(str(job.folder))}"]
+        words = [*job.words, "hydra.mode=RUN", f"hydra.run.dir={command_line.path(job.folder)}"]
         script = str(code / f"{job.verb}.py")
         return Task(script, words, str(job.folder), self.torchrun, saves=job.verb == "train")
 
@@ -171,7 +178,3 @@ def _path(source: Path) -> Iterator[None]:
             del os.environ["PYTHONPATH"]
         else:
             os.environ["PYTHONPATH"] = before
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"

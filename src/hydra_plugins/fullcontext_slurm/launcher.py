@@ -66,6 +66,7 @@ class FullcontextLauncher(SlurmLauncher):  # type: ignore[misc]
     def _run(self, submission: "Submission", jobs: list["Job"]) -> None:
         if self.own["dry_run"]:
             sys.stdout.write(submission.text(jobs))
+            submission.forget()
             return
         submission.submit(jobs, self.own["snapshot"])
         if self.own["wait"]:
