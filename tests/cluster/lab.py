@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -144,6 +145,16 @@ def place(sweep: Path) -> progress.Place:
     """Where the only point of a sweep is."""
     (found,) = progress.read(sweep)
     return found
+
+
+def ranked(job: str, rank: int) -> int:
+    """The process that is a rank of a job; all nodes are this machine."""
+    wanted = {f"RANK={rank}", f"SLURM_JOB_ID={job}"}
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        with suppress(OSError):
+            if wanted <= set(path.read_text(errors="replace").split("\0")):
+                return int(path.parent.name)
+    raise LookupError(f"no process is rank {rank} of job {job}")
 
 
 def kill(pid_file: Path) -> None:

@@ -26,7 +26,8 @@ class Place:
     settings: str
     """Its overrides, but for those that all points have."""
     state: str
-    """queued, starting, running, saving, stopped, finished, failed, cancelled, lost."""
+    """queued, starting, running, finishing, stopped, finished, failed, cancelled, lost; of a run
+    that no launcher submitted, what it says itself."""
     step: int
     steps: int
     interrupted: int
@@ -113,7 +114,9 @@ def _state(state: str, status: str, last: Attempt | None) -> tuple[str, str]:
     if state and state in slurm.ENDED:
         return _ended(state, last)
     why = "SLURM does not answer" if state == slurm.UNREACHABLE else ""
-    if state == slurm.RUNNING and status != "running":
+    if state == slurm.RUNNING and status == "finished":
+        status = "finishing"
+    elif state == slurm.RUNNING and status != "running":
         status = "starting"  # what it says is of the attempt before
     return status or "unknown", why
 
