@@ -95,7 +95,7 @@ def without_daemon(lab: Lab, folder: Path) -> dict[str, Any]:
 
 
 def sharded(lab: Lab, folder: Path) -> dict[str, Any]:
-    """Four ranks on two nodes are told to stop; torchrun's agents pass it on. Then one is killed."""
+    """Four ranks on two nodes are told to stop, through torchrun's agents; then one is killed."""
     run, job = lab.submit(folder / "stopped", *RANKS)
     trains(run)
     lab.ask("scancel", "--signal=USR2", job)
