@@ -18,13 +18,13 @@ from fullcontext.compose import ConfigError
 
 MISSED = 3
 """Beats after which a rank counts as silent."""
-SILENT = "given no sign of life"
+SILENT, APART = "given no sign of life", "the ranks lost each other"
 _blocks = count()
 
 
 def names_lost_rank(error: str) -> bool:
-    """Whether an error says that another rank fell silent: the fault may be its machine's."""
-    return SILENT in error
+    """Whether an error says that ranks were lost: the fault may be that of their machines."""
+    return SILENT in error or APART in error
 
 
 class _Pulse:
@@ -131,7 +131,7 @@ def beating(rank: int, size: int, timeout_s: float) -> Iterator[None]:
         pulse.end("left")
         if found is None:
             raise ConfigError(
-                f"the ranks lost each other ({_first_line(error)}) though all give signs of life:"
+                f"{APART} ({_first_line(error)}) though all give signs of life:"
                 f" one was busy elsewhere for sharding.timeout_s={timeout_s:g} seconds, or the"
                 " network failed; raise it, and go on with resume="
             ) from error

@@ -167,16 +167,17 @@ class _Working:
         self, code: int, status: dict[str, Any], requeue: Callable[[], None]
     ) -> float | None:
         """What the first task makes of the end of its processes."""
-        state, error = status["state"], str(status.get("error") or "")
+        state, said = status["state"], self.log.error() if code else ""
+        error = str(status.get("error") or said or f"exit status {code}")
         if state == "finished" or (code == 0 and state != "stopped"):
             attempts.end(self.folder, self.number, How.finished)
             value = status.get("value")
             return None if value is None else float(value)
-        if state == "failed" and pulse.names_lost_rank(error):
-            self._pause(How.lost, error, requeue)
+        if pulse.names_lost_rank(said):  # status.json was written before it was known who it was
+            self._pause(How.lost, said, requeue)
         elif state != "failed" and (self.signals or state == "stopped"):
             self._pause(How.stopped, None, requeue)
-        raise self._failed(error or self.log.error() or f"exit status {code}")
+        raise self._failed(error)
 
     def _pause(self, how: How, error: str | None, requeue: Callable[[], None]) -> None:
         """Has the job run again, and ends in any case."""
