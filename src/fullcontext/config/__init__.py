@@ -35,6 +35,13 @@ from fullcontext.config.evaluating import (
     SuiteConfig,
     TasksConfig,
 )
+from fullcontext.config.planning import (
+    BudgetConfig,
+    Format,
+    HardwareConfig,
+    PlanConfig,
+    Speed,
+)
 from fullcontext.config.probing import (
     TASKS,
     AnswererConfig,
@@ -57,7 +64,6 @@ from fullcontext.config.training import (
     Chat,
     CheckpointConfig,
     Decay,
-    HardwareConfig,
     MirrorKind,
     ModelConfig,
     Normalise,
@@ -104,6 +110,7 @@ __all__ = [
     "AnswererConfig",
     "ArchitectureConfig",
     "AttentionConfig",
+    "BudgetConfig",
     "Chat",
     "ChatInstructions",
     "CheckpointConfig",
@@ -122,6 +129,7 @@ __all__ = [
     "Filler",
     "FiltersConfig",
     "FormConfig",
+    "Format",
     "HardwareConfig",
     "HubCorpus",
     "InstructionsConfig",
@@ -144,6 +152,7 @@ __all__ = [
     "OptimizerConfig",
     "PerplexityConfig",
     "Placement",
+    "PlanConfig",
     "PositionsConfig",
     "Precision",
     "ProbeConfig",
@@ -159,6 +168,7 @@ __all__ = [
     "ShardingConfig",
     "SinglePiece",
     "SotuCorpus",
+    "Speed",
     "StageConfig",
     "Strategy",
     "Structured",

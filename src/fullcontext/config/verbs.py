@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 from fullcontext.config import check
 from fullcontext.config.corpus import CorpusConfig, InstructionsConfig
 from fullcontext.config.data import DataConfig
+from fullcontext.config.planning import BudgetConfig, HardwareConfig, PlanConfig
 from fullcontext.config.probing import AnswererConfig, ProbeConfig, ReplayConfig
 from fullcontext.config.sharding import AttentionConfig, Checkpointing, ShardingConfig
 from fullcontext.config.training import (
     CheckpointConfig,
-    HardwareConfig,
     ModelConfig,
     ObjectiveConfig,
     OptimizerConfig,
@@ -81,6 +81,8 @@ class TrainConfig:
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     hardware: HardwareConfig = field(default_factory=HardwareConfig)
     profile: ProfileConfig = field(default_factory=ProfileConfig)
+    budget: BudgetConfig = field(default_factory=BudgetConfig)
+    plan: PlanConfig = field(default_factory=PlanConfig)
     name: str | None = None
     """Name of the run in tables and in W&B; null takes the chosen experiment's."""
     claim: str | None = None
