@@ -120,8 +120,6 @@ def _composed(words: list[str]) -> Any:
 def _without_hydra(cfg: Any) -> Any:
     from omegaconf import open_dict
 
-    with open_dict(cfg):
-        cfg.pop("hydra", None) if False else None
     bare = cfg.copy()
     with open_dict(bare):
         del bare["hydra"]
