@@ -17,16 +17,11 @@ def main(cfg: DictConfig) -> None:
 
 
 def plan(words: list[str]) -> None:
-    try:
-        from fullcontext.plan.run import run
+    from fullcontext.plan.run import run
 
-        run(words)
-    except compose.ConfigError as error:
-        sys.stderr.write(f"error: {error}\n")
-        raise SystemExit(2) from None
+    run(words)
 
 
 if __name__ == "__main__":
-    words = sys.argv[1:]
-    printed = any(word.split("=")[0] in PRINTED for word in words)
-    compose.launch(main if printed else lambda: plan(words))
+    printed = any(word.split("=")[0] in PRINTED for word in sys.argv[1:])
+    compose.launch(main if printed else lambda: None, first=None if printed else plan)

@@ -263,13 +263,22 @@ def _remove_empty(folder: Path) -> None:
             each.rmdir()
 
 
-def launch(main: Callable[[], Any]) -> None:
-    """Starts a verb's Hydra entry point; the singular `experiment=x` is refused with its remedy."""
+def launch(main: Callable[[], Any], first: Callable[[list[str]], None] | None = None) -> None:
+    """Starts a verb's Hydra entry point; the singular `experiment=x` is refused with its remedy.
+
+    `first` gets the command line before Hydra launches anything, and may raise ConfigError.
+    """
     for arg in sys.argv[1:]:
         key = arg.split("=")[0].lstrip("+~")
         if key in _PLURALS:
             sys.stderr.write(f"error: unknown config key: {key}; {_hint(key)}\n")
             raise SystemExit(2)
+    try:
+        if first is not None:
+            first(sys.argv[1:])
+    except ConfigError as error:
+        sys.stderr.write(f"error: {error}\n")
+        raise SystemExit(2) from None
     main()
 
 

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 STOPPED = 75
 """Exit status of a run that was asked to stop, saved, and can go on (EX_TEMPFAIL)."""
+OVER_BUDGET = 76
+"""Exit status of a run that saved and stopped because of `budget.gpu_hours`: it can go on with a
+larger one, but is not to be queued again as it is."""
 MEETING_S = 600
 """How long processes wait for each other before any setting is read."""
 _groups = count()

@@ -20,6 +20,8 @@ from fullcontext.train import flops
 PACKED = 6
 """Steps whose micro-batches are formed: packing for hundreds of ranks takes its time."""
 CPU = "cpu"
+Packings = dict[tuple[int, int], list[list[list[work.Load]]]]
+"""(shares, tokens of a row) -> the micro-batches of the sampled steps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,14 +99,21 @@ def draft(
     hardware: HardwareConfig,
     sampled: Sampled | None = None,
     mixture: Mixture | None = None,
+    packings: Packings | None = None,
 ) -> Draft:
-    """Plans a run on so many devices of a kind; `sampled` spares looking at the data again."""
+    """Plans a run on so many devices of a kind; `sampled` spares looking at the data again, and
+    `packings` forming the micro-batches again for another layout of the same steps."""
     given = sampled or lengths.sample(config, mixture)
     price = work.price(config.model.architecture)
     done = [flops.work(batch, price) for batch in given.batches]
     causal = np.array([each.causal for each in done], float)
     few = given.batches[:: math.ceil(len(given.batches) / PACKED)]
-    packed = [work.rounds(config, batch, place.ranks) for batch in few]
+    key = place.ranks // config.sharding.context_parallel, config.row_tokens
+    packed = packings.get(key) if packings is not None else None
+    if packed is None:
+        packed = [work.rounds(config, batch, place.ranks) for batch in few]
+    if packings is not None:
+        packings[key] = packed
     remembered = [memory.peak(config, rounds, place) for rounds in packed]
     paces = [speed.roofline(config, rounds, place, hardware) for rounds in packed]
     pace = _mean_pace([pace for pace in paces if pace])

@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from fullcontext.config import Checkpointing, Strategy, TrainConfig
-from fullcontext.plan.draft import Draft, draft
+from fullcontext.config import Checkpointing, ShardingConfig, Strategy, TrainConfig
+from fullcontext.plan.draft import Draft, Packings, draft
 from fullcontext.plan.lengths import Sampled
 from fullcontext.plan.memory import Place
 
-STEPS = 3
+STEPS = 2
 """Steps that each layout is planned from."""
 
 
@@ -30,11 +30,12 @@ class Layout:
 def layouts(given: Draft, sampled: Sampled) -> list[Layout]:
     """Every strategy on several numbers of devices, each with as little recomputation as fits."""
     few = replace(sampled, batches=sampled.batches[:: -(-len(sampled.batches) // STEPS)])
-    found = []
+    found: list[Layout] = []
+    packings: Packings = {}
     for ranks in _counts(given):
         place = replace(given.place, ranks=ranks, per_machine=min(ranks, given.place.per_machine))
         for words, config in _strategies(given.config, place):
-            found.append(_lightest(words, config, given, place, few))
+            found.append(_lightest(words, config, given, place, few, packings))
     return found
 
 
@@ -50,7 +51,7 @@ def _counts(given: Draft) -> list[int]:
     if given.config.plan.counts:
         return sorted({*given.config.plan.counts, own})
     powers = [1 << place for place in range(12)]
-    near = [power for power in powers if own / 16 <= power <= max(own * 2, 8)]
+    near = [power for power in powers if own / 4 <= power <= max(own * 2, 8)]
     return sorted({*near, own})
 
 
@@ -83,19 +84,20 @@ def _strategies(config: TrainConfig, place: Place) -> Iterator[tuple[str, TrainC
             yield words, _fitting(config, sharding, degree / each)
 
 
-def _fitting(config: TrainConfig, sharding: object, factor: float) -> TrainConfig:
+def _fitting(config: TrainConfig, sharding: ShardingConfig, factor: float) -> TrainConfig:
     """Micro-batches as large as before, all ranks of a row together."""
     tokens = max(16, -int(-config.max_tokens * factor // 1))
     return replace(config, sharding=sharding, max_tokens=tokens)
 
 
 def _lightest(
-    words: str, config: TrainConfig, given: Draft, place: Place, sampled: Sampled
-) -> Layout:
+    words: str, config: TrainConfig, given: Draft, place: Place, sampled: Sampled,
+    packings: Packings,
+) -> Layout:  # fmt: skip
     """With the least recomputation that fits; with all of it where nothing does."""
     for checkpointing in (Checkpointing.none, Checkpointing.selective, Checkpointing.full):
         tried = replace(config, checkpointing=checkpointing)
-        made = draft(tried, place, given.hardware, sampled)
+        made = draft(tried, place, given.hardware, sampled, packings=packings)
         if made.fits or made.fits is None:
             break
     recomputed = f" checkpointing={checkpointing.value}" * (checkpointing is not Checkpointing.none)

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from fullcontext.config import ArchitectureConfig, Checkpointing, TrainConfig
 from fullcontext.data.packing import Price, plan
+from fullcontext.data.packing import pairs as seen
 from fullcontext.records import Example
-from fullcontext.train import flops
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ def load(examples: Sequence[Example]) -> Load:
         context, own = len(example.context), [len(a.prompt) + len(a.answer) for a in example.asked]
         tokens += context + sum(own)
         labels += example.supervised
-        pairs += flops.pairs(example)
+        pairs += seen(example)
         # The questions of a context run as one block with a mask, those without one alone.
         asked = [sum(own)] if context else own
         over = sum(asked) * (context + sum(asked)) if context else 0

@@ -100,5 +100,10 @@ class Gauge:
             most = torch.cuda.max_memory_allocated(self.device)
             torch.cuda.reset_peak_memory_stats(self.device)
             return most
-        resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return resident if sys.platform == "darwin" else resident * 1024
+        return resident()
+
+
+def resident() -> int:
+    """The most main memory this process ever had, in bytes."""
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else most * 1024
