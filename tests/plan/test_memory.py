@@ -56,7 +56,9 @@ def test_a_step_takes_the_memory_planned(
 
 def spread(train_config, *words: str, ranks: int = 8, tokens: int = 1024) -> memory.Memory:
     config = train_config("data=key_value", "model=mistral7b", *words)
-    return memory.peak(config, work.rounds(config, [example(tokens, 1)] * 8, ranks), Place(ranks, 8))
+    return memory.peak(
+        config, work.rounds(config, [example(tokens, 1)] * 8, ranks), Place(ranks, 8)
+    )
 
 
 def test_sharded_state_is_a_share_and_whole_state_is_whole(train_config) -> None:
@@ -87,7 +89,14 @@ def test_local_accumulation_holds_all_gradients_and_sharded_its_part(train_confi
 def test_pieces_of_rows_take_their_part_of_the_activations(train_config) -> None:
     words = ["sharding=full_shard", "checkpointing=full"]
     whole = spread(train_config, *words, tokens=32000, ranks=8)
-    cut = spread(train_config, *words, "sharding.context_parallel=4", "max_tokens=8192", tokens=32000, ranks=8)
+    cut = spread(
+        train_config,
+        *words,
+        "sharding.context_parallel=4",
+        "max_tokens=8192",
+        tokens=32000,
+        ranks=8,
+    )
     assert cut.parts["recompute"] == pytest.approx(whole.parts["recompute"] / 4, rel=0.1)
     assert "context parallel" in cut.parts and "context parallel" not in whole.parts
 

@@ -60,7 +60,11 @@ def test_the_price_from_sizes_is_that_of_the_built_model(train_config, model: st
 
 
 def test_the_parameters_of_known_models_are_theirs(train_config) -> None:
-    known = {"mistral7b": 7_241_732_096, "llama3_1_8b": 8_030_261_248, "qwen2_5_72b": 72_706_203_648}
+    known = {
+        "mistral7b": 7_241_732_096,
+        "llama3_1_8b": 8_030_261_248,
+        "qwen2_5_72b": 72_706_203_648,
+    }
     for name, parameters in known.items():
         sizes = train_config(f"model={name}").model.architecture
         assert sizes.num_parameters == parameters

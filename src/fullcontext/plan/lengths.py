@@ -132,7 +132,9 @@ class _Lengths:
         if kind == "short_context":
             context = self.text_tokens
         else:
-            requested = self._law(*stage.context_range).draw(rng(self.config.seed, "context", ids[0]))
+            requested = self._law(*stage.context_range).draw(
+                rng(self.config.seed, "context", ids[0])
+            )
             context = max(1, requested - each * len(ids))
         questions = (_asked(index, kind, assumed.question_tokens, answer) for index in ids)
         return Example(ids[0], _blank(context), tuple(questions))

@@ -87,7 +87,9 @@ def peak(config: TrainConfig, rounds: Sequence[Sequence[Load]], place: Place) ->
     host = step.host()
     if place.device == "cpu":
         parts, host = parts | host, {}
-    return Memory(moment, {k: v for k, v in parts.items() if v}, {k: v for k, v in host.items() if v})
+    return Memory(
+        moment, {k: v for k, v in parts.items() if v}, {k: v for k, v in host.items() if v}
+    )
 
 
 def _weight(config: TrainConfig) -> "_Weight":

@@ -52,7 +52,10 @@ def _sweep(plans: list[tuple[Point, Draft]]) -> list[str]:
         f"  {total['tokens'] / 1e9:>9.4g}  {total['flops']:>9.3g}  {total['memory_gib']:>7.2f}"
         f"  {'':>8}  {_known(total['gpu_hours']):>9}  all {len(plans)} runs"
     )
-    return [*said, *dict.fromkeys(f"warning: {w}" for _, p in plans for w in text.warnings(p, None))]
+    return [
+        *said,
+        *dict.fromkeys(f"warning: {w}" for _, p in plans for w in text.warnings(p, None)),
+    ]
 
 
 def _total(plans: list[Draft]) -> dict[str, Any]:

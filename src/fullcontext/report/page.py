@@ -16,6 +16,7 @@ from fullcontext.report import (
     heat,
     lengths,
     panels,
+    planned,
     sections,
     training,
 )
@@ -73,6 +74,8 @@ def render(findings: Findings, title: str, how: str, folder: Path) -> str:
         data=_data(findings, folder),
         more_data=accounts.SHOWN_DATA,
         cost=accounts.cost(findings),
+        planned=planned.against_measured(findings),
+        quantities=planned.QUANTITIES,
         folders=[(name, str(run.folder)) for run, name in named],
         light=LIGHT,
         dark=DARK,

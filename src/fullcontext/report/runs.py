@@ -4,7 +4,7 @@ import json
 import math
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -60,6 +60,8 @@ class Run:
     """Files, or lines of files, that could not be read."""
     is_offline: bool = False
     """Read from files of W&B, which hold no answers and no account of the data."""
+    plan: dict[str, Any] = field(default_factory=dict)
+    """plan.json: what it was planned to take."""
 
     def series(self, key: str) -> list[tuple[float, float, float]]:
         """(step, tokens, value) of each line that holds a finite value of `key`."""
@@ -132,6 +134,7 @@ def read(folder: Path) -> Run:
         metrics=_metrics(answers.lines(folder / "metrics.jsonl", warnings)),
         probed=answers.read(folder / "answers", warnings),
         data=_object(folder / "data.json", warnings),
+        plan=_object(folder / "plan.json", warnings),
         warnings=tuple(warnings),
     )
 
