@@ -19,7 +19,7 @@ def refuse_run(plan: Draft) -> None:
     if allowed is None or hours is None or hours <= allowed:
         return
     raise ConfigError(
-        f"budget: the run needs about {hours:,.3g} GPU-hours ({_how(plan)}), and"
+        f"budget: the run needs about {_hours(hours)} GPU-hours ({_how(plan)}), and"
         f" budget.gpu_hours={allowed:g}; {REMEDIES.format(key='budget.gpu_hours')}"
     )
 
@@ -48,10 +48,14 @@ def refuse(words: Sequence[str]) -> None:
     hours, allowed = sum(plan.device_hours or 0.0 for plan in plans), settings.sweep_gpu_hours
     if allowed is not None and hours > allowed:
         raise ConfigError(
-            f"budget: the {len(plans)} runs need about {hours:,.3g} GPU-hours together"
+            f"budget: the {len(plans)} runs need about {_hours(hours)} GPU-hours together"
             f" ({_how(plans[0])}), and budget.sweep_gpu_hours={allowed:g}; leave out points,"
             f" {REMEDIES.format(key='budget.sweep_gpu_hours')}"
         )
+
+
+def _hours(hours: float) -> str:
+    return f"{hours:,.0f}" if hours >= 100 else f"{hours:.3g}"
 
 
 def _how(plan: Draft) -> str:

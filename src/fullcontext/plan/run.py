@@ -93,4 +93,6 @@ def _json(found: list[Point]) -> str:
 
 
 def _known(value: float | None) -> str:
-    return "?" if value is None else f"{value:,.3g}"
+    if value is None:
+        return "?"
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"

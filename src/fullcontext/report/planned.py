@@ -19,7 +19,13 @@ def against_measured(findings: Findings) -> list[Json]:
     ]
 
 
-QUANTITIES = ("tokens a step", "FLOPs a step", "memory of a rank, GiB", "seconds a step", "GPU-hours")
+QUANTITIES = (
+    "tokens a step",
+    "FLOPs a step",
+    "memory of a rank, GiB",
+    "seconds a step",
+    "GPU-hours",
+)
 
 
 def pairs(run: Run) -> list[Pair]:
