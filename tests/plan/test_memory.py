@@ -1,4 +1,4 @@
-"""Memory that plan tells against what torch's allocator gives out in a step of the training loop."""
+"""Memory that plan tells against what torch's allocator gives out in a step of training."""
 
 import numpy as np
 import pytest

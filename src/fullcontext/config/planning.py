@@ -48,7 +48,7 @@ class HardwareConfig:
     memory_gib: float | None = None
     """Of one device."""
     reserve_gib: float | None = None
-    """Of it, what no tensor can have: driver, communication, fragmentation; on a CPU the process."""
+    """Of it, what no tensor can have: driver, communication, fragmentation."""
     host_gib: float | None = None
     """Main memory for each device."""
     machine_gbs: float | None = None

@@ -17,8 +17,8 @@ CHECKPOINT_BYTES = 12
 CHARACTERS = 4.0
 """Of a token of English prose."""
 SEGMENT_RATIO = 1.37
-"""Mean over least tokens of a segment: texts of 600 tokens in newline-aligned pieces of 128 give 176
-on average (IN2, algorithm 1)."""
+"""Mean over least tokens of a segment: texts of 600 tokens in newline-aligned pieces of 128
+give 176 on average (IN2, algorithm 1)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -135,7 +135,7 @@ class _Saved:
         """Of one decoder layer."""
         hidden, inner = self.sizes.hidden_size, self.sizes.intermediate_size
         # Two norms, each: its input and what it scales, in fp32 but for hidden states in bf16,
-        # whose fp32 copy is one of the two; and the products' input, which autocast copies for each.
+        # whose fp32 copy is one of the two; and what the products take, which autocast copies.
         if self.is_fp32:
             norms = 2 * 12 * hidden
         elif self.is_cast:

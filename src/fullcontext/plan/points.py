@@ -1,4 +1,4 @@
-"""The runs of a command line, and where they would run: what Hydra would launch, launched nowhere."""
+"""The runs that Hydra would launch for a command line, and where; nothing is launched."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

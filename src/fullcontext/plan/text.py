@@ -102,7 +102,7 @@ def lines(plan: Draft, profile: points.Profile) -> Iterator[str]:
     yield (
         f"FLOPs: {plan.flops:.3g} (attention causal; +-{plan.error:.1%}), {step.causal:.3g} a step;"
         f" {step.full:.3g} with whole squares; train.py runs {plan.executed.total:.3g}"
-        f" ({plan.executed.recomputed:.3g} of them again), in {plan.rounds:.3g} micro-batches a rank"
+        f" ({plan.executed.recomputed:.3g} again), in {plan.rounds:.3g} micro-batches a rank"
     )
     yield ""
     yield f"memory of a rank, GiB, at its worst ({plan.memory.moment}):"
@@ -147,8 +147,8 @@ def _time(plan: Draft, profile: points.Profile) -> Iterator[str]:
 def _rest(plan: Draft) -> Iterator[str]:
     storage, asked = plan.storage, plan.synthesis
     yield (
-        f"disk: {storage.number} checkpoints of {storage.checkpoint / GIB:,.3g} GiB and an export of"
-        f" {storage.export / GIB:,.3g} GiB: {storage.total / GIB:,.4g} GiB"
+        f"disk: {storage.number} checkpoints of {storage.checkpoint / GIB:,.3g} GiB and an export"
+        f" of {storage.export / GIB:,.3g} GiB: {storage.total / GIB:,.4g} GiB"
     )
     if asked.requests:
         who = "sent to the writer" if asked.sends else "(writer=template sends none)"
@@ -169,7 +169,7 @@ def _rest(plan: Draft) -> Iterator[str]:
 def table(found: Sequence[Layout], best: Layout | None) -> Iterator[str]:
     """Strategies by numbers of devices; times are those of the roofline."""
     yield "other layouts (roofline; * the cheapest that fits):"
-    yield f"  {'':1} {'devices':>7}  {'GiB a rank':>10}  {'fits':>5}  {'s a step':>9}  {'GPU-days':>9}"
+    yield f"  {'':1} {'devices':>7}  {'GiB/rank':>10}  {'fits':>5}  {'s a step':>9}  {'GPU-days':>9}"
     for layout in found:
         plan = layout.plan
         fits = {True: "yes", False: "no", None: "?"}[plan.fits]
@@ -177,7 +177,8 @@ def table(found: Sequence[Layout], best: Layout | None) -> Iterator[str]:
         days = "?" if layout.hours is None else f"{layout.hours / 24:,.4g}"
         yield (
             f"  {'*' if layout is best else '':1} {plan.place.ranks:>7}"
-            f"  {plan.memory.total / GIB:>10,.1f}  {fits:>5}  {seconds:>9}  {days:>9}  {layout.words}"
+            f"  {plan.memory.total / GIB:>10,.1f}  {fits:>5}  {seconds:>9}"
+            f"  {days:>9}  {layout.words}"
         )
 
 
@@ -187,14 +188,14 @@ def warnings(plan: Draft, best: Layout | None) -> Iterator[str]:
     if plan.room is not None and plan.memory.total > plan.room:
         remedy = f"choose {best.words} on {best.plan.place.ranks}" if best else "use more devices"
         yield (
-            f"does not fit: a rank needs {plan.memory.total / GIB:.1f} GiB, {plan.hardware.name} has"
-            f" {plan.room / GIB:.1f} for it; {remedy}, or set checkpointing=full, lower max_tokens"
+            f"does not fit: a rank needs {plan.memory.total / GIB:.1f} GiB,"
+            f" {plan.hardware.name} has {plan.room / GIB:.1f} for it; {remedy}, or set checkpointing=full, lower max_tokens"
             " or raise sharding.context_parallel"
         )
     if host is not None and plan.memory.host_total > host * GIB:
         yield (
-            f"does not fit: a rank keeps {plan.memory.host_total / GIB:.1f} GiB in main memory, there"
-            f" are {host:.0f}; use more devices, sharding.cpu_offload=false or"
+            f"does not fit: a rank keeps {plan.memory.host_total / GIB:.1f} GiB in main memory,"
+            f" there are {host:.0f}; use more devices, sharding.cpu_offload=false or"
             " checkpoint.asynchronous=false"
         )
     if sharding.strategy.value == "none" and plan.place.ranks > 1:
