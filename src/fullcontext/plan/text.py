@@ -1,6 +1,7 @@
 """A plan as JSON and as what a person reads."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from fullcontext.plan import costs, points
@@ -12,7 +13,7 @@ UNKNOWN = "unknown"
 
 
 def record(plan: Draft) -> dict[str, Any]:
-    """One JSON object; sizes in GiB unless named otherwise, times in seconds or hours."""
+    """One JSON object: what a run takes in all, then what that is made of."""
     hours = plan.device_hours
     return {
         "parameters": plan.parameters,
@@ -35,12 +36,7 @@ def record(plan: Draft) -> dict[str, Any]:
             "micro_batches": plan.rounds,
             "flops_causal": plan.work.causal,
             "flops_full": plan.work.full,
-            "flops_executed": {
-                "products": plan.executed.products,
-                "attention": plan.executed.attention,
-                "head": plan.executed.head,
-                "recomputed": plan.executed.recomputed,
-            },
+            "flops_executed": asdict(plan.executed),
         },
         "memory": {
             "moment": plan.memory.moment,
@@ -48,26 +44,27 @@ def record(plan: Draft) -> dict[str, Any]:
             "host_gib": _gib(plan.memory.host),
             "room_gib": None if plan.room is None else plan.room / GIB,
         },
-        "roofline": None
-        if plan.pace is None
-        else {
-            "step_seconds": plan.pace.seconds,
-            "compute_seconds": plan.pace.compute,
-            "exchange_seconds": plan.pace.exchange,
-            "evenness": plan.pace.evenness,
-        },
+        "roofline_seconds": None if plan.pace is None else asdict(plan.pace),
+        **_beside(plan),
+    }
+
+
+def _beside(plan: Draft) -> dict[str, Any]:
+    """Disk, questions, energy and money."""
+    hours, storage, asked = plan.device_hours, plan.storage, plan.synthesis
+    return {
         "storage_gib": {
-            "checkpoint": plan.storage.checkpoint / GIB,
-            "checkpoints": plan.storage.number,
-            "export": plan.storage.export / GIB,
-            "total": plan.storage.total / GIB,
+            "checkpoint": storage.checkpoint / GIB,
+            "checkpoints": storage.number,
+            "export": storage.export / GIB,
+            "total": storage.total / GIB,
         },
         "synthesis": {
-            "requests": plan.synthesis.requests * plan.synthesis.sends,
-            "questions": plan.synthesis.requests,
-            "tokens_in": round(plan.synthesis.tokens_in),
-            "tokens_out": round(plan.synthesis.tokens_out),
-            "money": plan.synthesis.money,
+            "requests": asked.requests * asked.sends,
+            "questions": asked.requests,
+            "tokens_in": round(asked.tokens_in),
+            "tokens_out": round(asked.tokens_out),
+            "money": asked.money,
         },
         "energy_kwh": None if hours is None else costs.energy_kwh(hours, plan.hardware),
         "money": None if hours is None else costs.money(hours, plan.hardware),
@@ -169,7 +166,7 @@ def _rest(plan: Draft) -> Iterator[str]:
 def table(found: Sequence[Layout], best: Layout | None) -> Iterator[str]:
     """Strategies by numbers of devices; times are those of the roofline."""
     yield "other layouts (roofline; * the cheapest that fits):"
-    yield f"  {'':1} {'devices':>7}  {'GiB/rank':>10}  {'fits':>5}  {'s a step':>9}  {'GPU-days':>9}"
+    yield f"    devices  {'GiB a rank':>10}  {'fits':>5}  {'s a step':>9}  {'GPU-days':>9}"
     for layout in found:
         plan = layout.plan
         fits = {True: "yes", False: "no", None: "?"}[plan.fits]
@@ -189,8 +186,8 @@ def warnings(plan: Draft, best: Layout | None) -> Iterator[str]:
         remedy = f"choose {best.words} on {best.plan.place.ranks}" if best else "use more devices"
         yield (
             f"does not fit: a rank needs {plan.memory.total / GIB:.1f} GiB,"
-            f" {plan.hardware.name} has {plan.room / GIB:.1f} for it; {remedy}, or set checkpointing=full, lower max_tokens"
-            " or raise sharding.context_parallel"
+            f" {plan.hardware.name} has {plan.room / GIB:.1f} for it; {remedy}, or set"
+            " checkpointing=full, lower max_tokens or raise sharding.context_parallel"
         )
     if host is not None and plan.memory.host_total > host * GIB:
         yield (
