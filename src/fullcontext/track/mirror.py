@@ -102,7 +102,9 @@ class Mirror:
         if self._on:
             self._scalars.drained(self.sink.finish_timeout_s / 4)
             self._hand_over_files(until - self.sink.finish_timeout_s / 2)
-            self._wait(self._guarded(lambda: self._close(failed)), until - time.monotonic(), "finish")
+            self._wait(
+                self._guarded(lambda: self._close(failed)), until - time.monotonic(), "finish"
+            )
         if self._on:
             for what, _, error in self._refused:
                 log.warning("%s did not take %s (%s)", self.sink.title, what, reason(error))

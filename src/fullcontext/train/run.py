@@ -187,7 +187,7 @@ class _Run:
                 given = launch.gather([asdict(answer) for answer in own])
                 together = [Answer(**record) for part in given for record in part]
                 together.sort(key=lambda answer: (answer.length, answer.set, answer.position))
-                answers[task] = score.with_strict(together)
+                answers[task] = score.with_strict(together, contexts.golds(sets))
         return answers
 
     def _totals(self) -> dict[str, float]:
