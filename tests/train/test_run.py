@@ -72,6 +72,8 @@ def test_a_finished_run_is_not_trained_again(done: Path, train_config, info) -> 
     before = (done / "metrics.jsonl").read_bytes()
     run(train_config(*WORDS), info(done, experiments="demo"))
     assert (done / "metrics.jsonl").read_bytes() == before
+    # A process that goes on is told no experiment, as with resume=; the run keeps its name.
+    assert json.loads((done / "status.json").read_text())["name"] == "demo"
 
 
 def test_training_goes_on_from_the_weights_of_another_run(

@@ -20,7 +20,7 @@ from fullcontext.train.console import Console
 from fullcontext.train.loop import Diverged, Loop, Step, bad_record
 from fullcontext.train.peers import PeerError, Peers
 from fullcontext.train.saving import Saver
-from fullcontext.train.status import Status
+from fullcontext.train.status import Status, named
 
 if TYPE_CHECKING:
     pass
@@ -35,7 +35,7 @@ def run(config: TrainConfig, info: RunInfo) -> float | None:
     Of several ranks all take the same steps; the first one alone writes the folder.
     """
     folder = info.output_dir
-    name = config.name or info.choices.get("experiments") or "baseline"
+    name = config.name or named(folder) or info.choices.get("experiments") or "baseline"
     with launch.world(config.threads, config.sharding.timeout_s) as world, ExitStack() as held:
         if world.is_main:
             held.enter_context(alone(folder, "training in"))
