@@ -70,7 +70,8 @@ class RunInfo:
 
     output_dir: Path
     choices: dict[str, str]
-    """Config group -> chosen option, the groups of Hydra itself left out."""
+    """Config group -> chosen option; without those of Hydra, and `sweeps/scaled`, which follows
+    from two of them."""
     overrides: list[str]
 
 
@@ -153,7 +154,7 @@ def run_info() -> RunInfo:
     choices = {
         str(group): str(option)
         for group, option in hydra.runtime.choices.items()
-        if option is not None and not str(group).startswith("hydra")
+        if option is not None and not str(group).startswith(("hydra", "sweeps/"))
     }
     return RunInfo(Path(hydra.runtime.output_dir), choices, list(hydra.overrides.task))
 

@@ -8,9 +8,10 @@ from itertools import pairwise
 import numpy as np
 
 from fullcontext.compose import ConfigError
-from fullcontext.config import DataConfig, FormConfig, KeyValueConfig, Placement
+from fullcontext.config import Asks, DataConfig, FormConfig, KeyValueConfig, Placement
 from fullcontext.data.lengths import Law
 from fullcontext.data.placement import aim
+from fullcontext.data.segments import accumulate
 from fullcontext.data.tokens import Prompt
 from fullcontext.records import Asked, Example, Ids
 
@@ -91,8 +92,9 @@ class Dictionaries:
         tokens[-1] = self.prompt.last(texts[-1])
         items = everything[: len(texts)]
         asked, heads = [], []
-        drawn = _positions(stage, len(items), len(indices), turn, generator)
-        for index, place in zip(indices, drawn, strict=True):
+        able = askable(stage, [len(ids) for ids in tokens])
+        drawn = _positions(stage, len(able), len(indices), turn, generator)
+        for index, place in zip(indices, (able[at] for at in drawn), strict=True):
             each, start = self._asked(number, items[place])
             depth = (place + 0.5) / len(items)
             asked.append(replace(each, index=index, depth=depth, position=place))
@@ -127,15 +129,31 @@ class Dictionaries:
         return replace(asked, source="key_value", evidence=1), self.prompt.head(question)
 
 
+def askable(stage: DataConfig, lengths: Sequence[int]) -> list[int]:
+    """The items that questions are about, given the tokens of each.
+
+    Nine items of three tokens with `segment_size=9` and `asks: ends` are three segments of three,
+    of which [0, 2, 3, 5, 6, 8] are asked. What fills no segment is one.
+    """
+    if stage.key_value.asks is Asks.any:
+        return list(range(len(lengths)))
+    found: list[int] = []
+    for start, stop in accumulate(list(lengths), stage.segment_size) or [(0, len(lengths))]:
+        edge = max(1, (stop - start) // 6)
+        found += [i for i in range(start, stop) if i < start + edge or i >= stop - edge]
+    return found
+
+
 def _positions(
     stage: DataConfig, items: int, questions: int, turn: int, generator: np.random.Generator
 ) -> list[int]:
-    """Distinct places of the asked items, by the placement."""
+    """Distinct places of the asked ones among the askable items, by the placement."""
     if questions > items:
+        ends = " at the ends of its segments" * (stage.key_value.asks is Asks.ends)
         raise ConfigError(
             f"data.questions_per_context={questions}, but the shortest context,"
-            f" data.context_range[0]={stage.context_range[0]}, holds {items} items; raise it or"
-            " ask fewer"
+            f" data.context_range[0]={stage.context_range[0]}, holds {items} items{ends}; raise it"
+            " or ask fewer"
         )
     match stage.placement:
         case Placement.shuffle:
