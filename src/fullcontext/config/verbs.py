@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from fullcontext.config import check
+from fullcontext.config import check, expected
 from fullcontext.config.corpus import CorpusConfig, InstructionsConfig
 from fullcontext.config.data import DataConfig
 from fullcontext.config.probing import AnswererConfig, ProbeConfig, ReplayConfig
@@ -85,6 +85,8 @@ class TrainConfig:
     """Name of the run in tables and in W&B; null takes the chosen experiment's."""
     claim: str | None = None
     """What the experiment is expected to show, in a sentence."""
+    expected: dict[str, float] = field(default_factory=dict)
+    """Published figures by the names of metrics (config/expected.py), in points of 100."""
     seed: int = 0
     batch_size: int = 128
     """Examples of one optimizer step, whatever the number of ranks."""
@@ -107,6 +109,7 @@ class TrainConfig:
     """Run folder to continue from its newest complete checkpoint, with its own configuration."""
 
     def __post_init__(self) -> None:
+        expected.checked("expected", self.expected)
         check.within("batch_size", self.batch_size, 1)
         check.above("epochs", self.epochs, 0)
         check.within("max_steps", self.max_steps, 1)
@@ -181,10 +184,15 @@ class ProbeRunConfig:
     seed: int = 0
     threads: int | None = None
     name: str | None = None
+    claim: str | None = None
+    """What the probe is expected to show, in a sentence."""
+    expected: dict[str, float] = field(default_factory=dict)
+    """Published figures by the names of metrics (config/expected.py), in points of 100."""
     export: str | None = None
     """Folder to which the questions are written as lm-eval tasks; nothing is answered then."""
 
     def __post_init__(self) -> None:
+        expected.checked("expected", self.expected)
         self.precision.refuse_lossy()
 
 

@@ -13,7 +13,7 @@ from fullcontext.compose import ConfigError
 from fullcontext.report.runs import Run
 from fullcontext.report.wording import LABEL_LENGTH, NOTHING, shorten
 
-NAMES = ("name", "claim", "resume", "runs", "output", "title")
+NAMES = ("name", "claim", "expected", "resume", "runs", "output", "title")
 """Keys that name a run instead of deciding what it does."""
 NOT_COMPARED = (*NAMES, "run")
 """Keys that are no columns of a table: the run that was probed stands in its own row."""
