@@ -1,5 +1,6 @@
 """What is read, asked and assembled."""
 
+import math
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
@@ -8,6 +9,9 @@ from fullcontext.config.key_value import KeyValueConfig
 
 KINDS = ("fine_grained", "integration", "short_context", "instruction", "key_value")
 """Every kind of question a mixture may hold."""
+SHORT_TOKENS = {"short_context": 700, "instruction": 500}
+"""Tokens of an example of the kinds without an assembled context, where they are reckoned with
+before there is a store: a text of 600 tokens and its prompt, a conversation."""
 
 
 class Placement(StrEnum):
@@ -223,6 +227,26 @@ class DataConfig:
     def kinds(self) -> tuple[str, ...]:
         """The kinds with a positive share, in the order of the mixture."""
         return tuple(kind for kind, ratio in self.mixture.items() if ratio > 0)
+
+    @property
+    def mean_tokens(self) -> float:
+        """Tokens of an example by the mixture and the length law, after the curriculum; questions
+        that share a context have its k-th part each.
+
+        Raises ValueError for lengths that only the store knows.
+        """
+        low, high = self.context_range
+        match self.length:
+            case LengthLaw.fixed:
+                drawn = float(high)
+            case LengthLaw.uniform:
+                drawn = (low + high) / 2
+            case LengthLaw.log_uniform:
+                drawn = (high - low) / math.log(high / low) if high > low else float(high)
+            case LengthLaw.natural:
+                raise ValueError("data.length=natural draws lengths that only the store knows")
+        each = drawn / self.questions_per_context
+        return sum(self.mixture[kind] * SHORT_TOKENS.get(kind, each) for kind in self.kinds)
 
     @property
     def needs_store(self) -> bool:

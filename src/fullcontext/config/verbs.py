@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from fullcontext.config import check, expected
 from fullcontext.config.corpus import CorpusConfig, InstructionsConfig
-from fullcontext.config.data import DataConfig
+from fullcontext.config.data import DataConfig, LengthLaw
 from fullcontext.config.probing import AnswererConfig, ProbeConfig, ReplayConfig
 from fullcontext.config.sharding import AttentionConfig, Checkpointing, ShardingConfig
 from fullcontext.config.training import (
@@ -91,6 +91,9 @@ class TrainConfig:
     batch_size: int = 128
     """Examples of one optimizer step, whatever the number of ranks."""
     epochs: float = 1.0
+    tokens: float | None = None
+    """Tokens to train on, in place of `epochs`: as many steps as read so many by the mean of the
+    length law (`data.mean_tokens`), so that runs of other ranges or mixtures cost the same."""
     max_steps: int | None = None
     """Fewer steps than `epochs` gives, spanned by the whole schedule; null trains all epochs."""
     max_tokens: int = 32768
@@ -112,6 +115,7 @@ class TrainConfig:
         expected.checked("expected", self.expected)
         check.within("batch_size", self.batch_size, 1)
         check.above("epochs", self.epochs, 0)
+        self._check_tokens()
         check.within("max_steps", self.max_steps, 1)
         check.within("max_tokens", self.max_tokens, 16)
         check.within("log_every", self.log_every, 1)
@@ -132,6 +136,21 @@ class TrainConfig:
         if isinstance(self.probe, ReplayConfig):
             raise ValueError(
                 "probe=replay trains nothing; replay with: python probe.py probe=replay"
+            )
+
+    def _check_tokens(self) -> None:
+        check.above("tokens", self.tokens, 0)
+        if self.tokens is None:
+            return
+        if self.data.curriculum:
+            raise ValueError(
+                f"tokens={self.tokens:g} beside data.curriculum, whose stages differ in length;"
+                " remove one of them (epochs and max_steps count steps)"
+            )
+        if self.data.length is LengthLaw.natural:
+            raise ValueError(
+                f"tokens={self.tokens:g} beside data.length=natural, whose lengths only the store"
+                " knows; remove tokens and set epochs or max_steps"
             )
 
     def _check_stage(self, stage: DataConfig) -> None:
@@ -159,8 +178,10 @@ class TrainConfig:
 
     @property
     def steps(self) -> int:
-        """Optimizer steps of the run: whole batches in `epochs`, cut at `max_steps`."""
+        """Optimizer steps of the run: whole batches in `epochs` or `tokens`, cut at `max_steps`."""
         drawn = sum(self.data.examples[kind] for kind in self.data.kinds) * self.epochs
+        if self.tokens is not None:
+            drawn = self.tokens / self.data.mean_tokens
         steps = max(1, int(drawn // self.batch_size))
         return steps if self.max_steps is None else min(steps, self.max_steps)
 
