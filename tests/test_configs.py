@@ -41,16 +41,19 @@ def test_every_experiment_composes_and_starts_with_its_claim(name: str) -> None:
 
 
 def points(*overrides: str) -> list[list[str]]:
-    """The overrides of each point of the sweep that the overrides choose."""
+    """The overrides of each point of the chosen sweep; of an interval its ends."""
     params = raw(*overrides).hydra.sweeper.params
     given = [f"{key}={value}" for key, value in params.items()]
-    parsed = OverridesParser.create().parse_overrides(given)
-    axes = [
-        [f"{each.key_or_group}={value}" for value in each.sweep_string_iterator()]
-        if each.is_sweep_override()
-        else [text]
-        for text, each in zip(given, parsed, strict=True)
-    ]
+    axes = []
+    for text, each in zip(given, OverridesParser.create().parse_overrides(given), strict=True):
+        values = [text]
+        if each.is_interval_sweep():
+            values = [
+                f"{each.key_or_group}={end}" for end in (each.value().start, each.value().end)
+            ]
+        elif each.is_sweep_override():
+            values = [f"{each.key_or_group}={value}" for value in each.sweep_string_iterator()]
+        axes.append(values)
     return [list(point) for point in product(*axes)]
 
 

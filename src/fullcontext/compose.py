@@ -266,8 +266,11 @@ def _remove_empty(folder: Path) -> None:
 
 
 def launch(main: Callable[[], Any]) -> None:
-    """Starts a verb's Hydra entry point; what Hydra would refuse without saying why is refused here:
-    the singular `experiment=x`, and a sweep by Optuna where Optuna is not installed."""
+    """Starts a verb's Hydra entry point.
+
+    What Hydra would refuse without saying why is refused here: the singular `experiment=x`, and a
+    sweep by Optuna where Optuna is not installed.
+    """
     for arg in sys.argv[1:]:
         key = arg.split("=")[0].lstrip("+~")
         if _needs_optuna(arg) and find_spec("hydra_plugins.hydra_optuna_sweeper") is None:
