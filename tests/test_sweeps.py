@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fullcontext import compose
+from fullcontext import compose, sweeping
 from fullcontext.compose import ROOT, ConfigError, compose_verb, plain
 from fullcontext.config import TrainConfig, expected
 from tests.test_configs import options, points, verb_of
@@ -127,7 +127,7 @@ def test_curves_without_published_figures_expect_none() -> None:
 
 def test_a_sweep_by_optuna_says_what_is_missing(monkeypatch, capsys) -> None:
     monkeypatch.setattr(sys, "argv", ["train.py", "sweeps=optuna_learning_rate"])
-    monkeypatch.setattr(compose, "find_spec", lambda name: None)
+    monkeypatch.setattr(sweeping, "find_spec", lambda name: None)
     with pytest.raises(SystemExit, match="2"):
         compose.launch(lambda: None)
     said = capsys.readouterr().err

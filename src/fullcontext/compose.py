@@ -7,7 +7,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import MISSING, asdict, dataclass, fields
 from datetime import datetime
 from enum import Enum
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -16,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from fullcontext import config as schema
+from fullcontext.sweeping import refuse_without_optuna
 
 ROOT = Path(__file__).resolve().parents[2]
 """The checkout: its folders experiments/, sweeps/ and slurm/ are config groups."""
@@ -271,23 +271,13 @@ def launch(main: Callable[[], Any]) -> None:
     What Hydra would refuse without saying why is refused here: the singular `experiment=x`, and a
     sweep by Optuna where Optuna is not installed.
     """
+    refuse_without_optuna(sys.argv[1:])
     for arg in sys.argv[1:]:
         key = arg.split("=")[0].lstrip("+~")
-        if _needs_optuna(arg) and find_spec("hydra_plugins.hydra_optuna_sweeper") is None:
-            sys.stderr.write(
-                f"error: {arg} needs the package hydra-optuna-sweeper, which is not installed;"
-                " pip install 'fullcontext[optuna]', or choose a grid (sweeps=NAME; there are:"
-                f" {_options('sweeps')})\n"
-            )
-            raise SystemExit(2)
         if key in _PLURALS:
             sys.stderr.write(f"error: unknown config key: {key}; {_hint(key)}\n")
             raise SystemExit(2)
     main()
-
-
-def _needs_optuna(arg: str) -> bool:
-    return arg.lstrip("+").startswith(("sweeps=optuna", "hydra/sweeper=optuna"))
 
 
 def compose_verb(verb: str, overrides: Iterable[str] = ()) -> Any:
