@@ -73,10 +73,11 @@ def test_yarn_stretches_what_the_model_was_made_for(tmp_path: Path) -> None:
     stretched = built.model.rotary_emb.inv_freq
     assert stretched[0] == plain[0]  # the fastest turn is kept, the slowest is halved
     assert stretched[-1] == pytest.approx(float(plain[-1]) / 2)
-    folder = saved(tmp_path, MistralConfig(**SIZES, max_position_embeddings=512))
+    folder = saved(tmp_path, MistralConfig(**SIZES))
     config = compose_verb("train", ["model=tiny", f"model.path={folder}", "data=key_value",
                                     "positions.yarn_factor=4"])  # fmt: skip
-    assert load.load(config.model, config.positions).config.max_position_embeddings == 2048
+    found = load.load(config.model, config.positions).config.max_position_embeddings
+    assert found == 4 * SIZES["max_position_embeddings"]
 
 
 def test_a_window_hides_what_lies_further_back() -> None:
