@@ -62,9 +62,17 @@ def test_the_curriculum_is_a_function_of_the_step(train_config) -> None:
     ],
 )
 def test_impossible_requests_are_refused(train_config, overrides, message) -> None:
-    drawn, _ = mixture(train_config, *overrides, batch_size=60)
     with pytest.raises(ConfigError, match=message):
-        drawn.example(0)
+        mixture(train_config, *overrides, batch_size=60)
+
+
+def test_a_form_that_is_too_long_for_the_shortest_context_is_refused_at_once(train_config) -> None:
+    form = '{key: "{:w}", value: "{:w} {:w}", item: "{key}: {value}", answer: "{item}"}'
+    words = ["data=key_value", "model=tiny", "data.context_range=[64,512]"]
+    with pytest.raises(ConfigError, match=r"questions_per_context=4.*context_range\[0\]=64, holds"):
+        mixture(
+            train_config, *words, "data.questions_per_context=4", f"data.key_value.forms=[{form}]"
+        )
 
 
 def test_real_tokenizers_get_sentences(train_config) -> None:
@@ -195,9 +203,6 @@ def test_only_askable_items_are_asked_and_the_context_is_the_same(train_config) 
 
 
 def test_more_questions_than_ends_are_refused(train_config) -> None:
-    drawn, _ = mixture(
-        train_config, "data.questions_per_context=5", "batch_size=5", "data.segment_size=36",
-        "data.key_value.asks=ends", batch_size=5,
-    )  # fmt: skip
+    words = ["data.segment_size=36", "data.key_value.asks=ends", "data.questions_per_context=5"]
     with pytest.raises(ConfigError, match="holds 4 items at the ends of its segments"):
-        drawn.example(0)
+        mixture(train_config, *words, "batch_size=5", batch_size=5)

@@ -8,15 +8,18 @@ from itertools import pairwise
 import numpy as np
 
 from fullcontext.compose import ConfigError
-from fullcontext.config import Asks, DataConfig, FormConfig, KeyValueConfig, Placement
+from fullcontext.config import Asks, DataConfig, FormConfig, KeyValueConfig, LengthLaw, Placement
 from fullcontext.data.lengths import Law
 from fullcontext.data.placement import aim
 from fullcontext.data.segments import accumulate
 from fullcontext.data.tokens import Prompt
+from fullcontext.randomness import rng
 from fullcontext.records import Asked, Example, Ids
 
 SYLLABLES = tuple(consonant + vowel for consonant in "bdfghjklmnprstvz" for vowel in "aeiou")
 """80, the digits of an invented word."""
+_TRIED = 8
+"""Contexts of a length and form, on average, before the first step."""
 
 
 class Number(int):
@@ -61,6 +64,17 @@ class Dictionaries:
         self.forms: tuple[FormConfig, ...] = (config.key_value, *config.key_value.forms)
         self._asked = lru_cache(maxsize=1 << 16)(self._ask)
 
+    def check(self, seed: int) -> None:
+        """Raises ConfigError where a shortest or longest context cannot be made or holds fewer
+        items than are asked for: words differ in tokens, so some of each form are tried."""
+        for number, stage in enumerate(self.config.all_stages):
+            asked = range(stage.questions_per_context)
+            for tokens in sorted(set(stage.context_range)):
+                one_length = replace(stage, context_range=[tokens, tokens], length=LengthLaw.fixed)
+                for turn in range(_TRIED * len(self.forms)):
+                    draw = rng(seed, "tried contexts", number, tokens, turn)
+                    self.example(asked, turn, one_length, draw)
+
     def example(
         self,
         indices: Sequence[int],
@@ -89,7 +103,8 @@ class Dictionaries:
                 f"data.key_value.num_keys={settings.num_keys} distinct keys fill {total} of"
                 f" {requested} tokens; raise it or shorten the contexts (data.context_range)"
             )
-        tokens[-1] = self.prompt.last(texts[-1])
+        if tokens:
+            tokens[-1] = self.prompt.last(texts[-1])
         items = everything[: len(texts)]
         asked, heads = [], []
         able = askable(stage, [len(ids) for ids in tokens])
