@@ -20,8 +20,6 @@ from fullcontext.config.data import (
     DataConfig,
     EvidenceOrder,
     Filler,
-    FormConfig,
-    KeyValueConfig,
     LengthLaw,
     Placement,
     QuestionPosition,
@@ -35,6 +33,7 @@ from fullcontext.config.evaluating import (
     SuiteConfig,
     TasksConfig,
 )
+from fullcontext.config.key_value import Asks, FormConfig, KeyValueConfig
 from fullcontext.config.planning import (
     BudgetConfig,
     Format,
@@ -109,6 +108,7 @@ __all__ = [
     "AnswerStyle",
     "AnswererConfig",
     "ArchitectureConfig",
+    "Asks",
     "AttentionConfig",
     "BudgetConfig",
     "Chat",

@@ -128,13 +128,21 @@ class ModelConfig:
 
 @dataclass(kw_only=True)
 class PositionsConfig:
-    """What the model is told about positions."""
+    """What the model is told about positions, and how far back it looks."""
 
     rope_theta: float | None = None
     """Base of the rotary embedding; null keeps the model's own."""
+    sliding_window: int | None = None
+    """A token sees itself and so many tokens, less one, before it; null keeps the model's own."""
+    yarn_factor: float | None = None
+    """Stretches the positions by YaRN (arXiv 2309.00071), here without training for it: a model
+    made for 32768 has 65536 with 2, which model.architecture.max_positions has to say; null
+    leaves them."""
 
     def __post_init__(self) -> None:
         check.above("positions.rope_theta", self.rope_theta, 1)
+        check.within("positions.sliding_window", self.sliding_window, 1)
+        check.above("positions.yarn_factor", self.yarn_factor, 1)
 
 
 @dataclass(kw_only=True)

@@ -58,6 +58,8 @@ class Run:
     data: dict[str, Any]
     warnings: tuple[str, ...]
     """Files, or lines of files, that could not be read."""
+    evaluated: dict[str, float] = field(default_factory=dict)
+    """Scores of evaluate.py in 0-1, by "task/metric"; "average/metric" is a mean over tasks."""
     is_offline: bool = False
     """Read from files of W&B, which hold no answers and no account of the data."""
     plan: dict[str, Any] = field(default_factory=dict)
@@ -135,8 +137,22 @@ def read(folder: Path) -> Run:
         probed=answers.read(folder / "answers", warnings),
         data=_object(folder / "data.json", warnings),
         plan=_object(folder / "plan.json", warnings),
+        evaluated=_evaluated(folder / "results.json", warnings),
         warnings=tuple(warnings),
     )
+
+
+def _evaluated(path: Path, warnings: list[str]) -> dict[str, float]:
+    """The scores of a results.json; of a metric under several filters, the one that is shown."""
+    found = _object(path, warnings)
+    try:
+        means = {f"average/{each['metric']}": each["value"] for each in found.get("averages", [])}
+        listed = sorted(found.get("scores", []), key=lambda score: bool(score["shown"]))
+        scores = {f"{each['task']}/{each['metric']}": each["value"] for each in listed}
+        return {name: float(value) for name, value in (means | scores).items()}
+    except (KeyError, TypeError, ValueError):
+        warnings.append(f"{path}: not the scores of evaluate.py")
+        return {}
 
 
 def read_offline(paths: list[Path]) -> list[Run]:

@@ -20,7 +20,7 @@ from fullcontext.train.console import Console
 from fullcontext.train.loop import Diverged, Loop, Step, bad_record
 from fullcontext.train.peers import PeerError, Peers
 from fullcontext.train.saving import Saver
-from fullcontext.train.status import Status
+from fullcontext.train.status import Status, named
 
 log = logging.getLogger("fullcontext")
 BAD_STEPS = "bad_steps.jsonl"
@@ -32,7 +32,7 @@ def run(config: TrainConfig, info: RunInfo) -> float | None:
     Of several ranks all take the same steps; the first one alone writes the folder.
     """
     folder = info.output_dir
-    name = config.name or info.choices.get("experiments") or "baseline"
+    name = config.name or named(folder) or info.choices.get("experiments") or "baseline"
     with launch.world(config.threads, config.sharding.timeout_s) as world, ExitStack() as held:
         if world.is_main:
             held.enter_context(alone(folder, "training in"))
@@ -203,7 +203,7 @@ class _Run:
                 given = launch.gather([asdict(answer) for answer in own])
                 together = [Answer(**record) for part in given for record in part]
                 together.sort(key=lambda answer: (answer.length, answer.set, answer.position))
-                answers[task] = score.with_strict(together)
+                answers[task] = score.with_strict(together, contexts.golds(sets))
         return answers
 
     def _totals(self) -> dict[str, float]:
