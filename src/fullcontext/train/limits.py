@@ -20,7 +20,7 @@ SLACK = 1.5
 class Limits:
     """Asked after every step, on every rank; the ranks agree afterwards (launch.StopFlag).
 
-    `rate_bytes_s` and `size` give a first guess of how long a save takes, until one was measured.
+    `guess_s` is a first guess of how long a save takes, until one was measured.
     """
 
     def __init__(
