@@ -26,25 +26,60 @@ def raw(*overrides: str):
         return hydra_compose("train", overrides=list(overrides), return_hydra_config=True)
 
 
+def verb_of(experiment: str) -> str:
+    """The script that the header of an experiment calls with it."""
+    text = (ROOT / "experiments" / f"{experiment}.yaml").read_text()
+    return next((verb for verb in VERBS if f"{verb}.py experiments={experiment}" in text), "train")
+
+
 @pytest.mark.parametrize("name", options("experiments"))
 def test_every_experiment_composes_and_starts_with_its_claim(name: str) -> None:
-    assert isinstance(compose_verb("train", [f"experiments={name}"]), TrainConfig)
+    verb = verb_of(name)
+    assert isinstance(compose_verb(verb, [f"experiments={name}"]), VERBS[verb])
     lines = (ROOT / "experiments" / f"{name}.yaml").read_text().splitlines()
     assert lines[0] == "# @package _global_" and lines[1].startswith("# ")
 
 
+def points(*overrides: str) -> list[list[str]]:
+    """The overrides of each point of the chosen sweep; of an interval its ends."""
+    params = raw(*overrides).hydra.sweeper.params
+    given = [f"{key}={value}" for key, value in params.items()]
+    axes = []
+    for text, each in zip(given, OverridesParser.create().parse_overrides(given), strict=True):
+        values = [text]
+        if each.is_interval_sweep():
+            values = [
+                f"{each.key_or_group}={end}" for end in (each.value().start, each.value().end)
+            ]
+        elif each.is_sweep_override():
+            values = [f"{each.key_or_group}={value}" for value in each.sweep_string_iterator()]
+        axes.append(values)
+    return [list(point) for point in product(*axes)]
+
+
 @pytest.mark.parametrize("name", options("sweeps"))
 def test_every_point_of_every_sweep_composes(name: str) -> None:
-    params = raw(f"sweeps={name}").hydra.sweeper.params
-    parser = OverridesParser.create()
-    axes = [
-        list(parser.parse_override(f"{key}={value}").sweep_string_iterator())
-        if parser.parse_override(f"{key}={value}").is_sweep_override()
-        else [value]
-        for key, value in params.items()
-    ]
-    for point in product(*axes):
-        compose_verb("train", [f"{k}={v}" for k, v in zip(params, point, strict=True)])
+    for point in points(f"sweeps={name}"):
+        compose_verb("train", [f"sweeps={name}", *point])
+
+
+@pytest.mark.parametrize("name", options("sweeps/scaled"))
+def test_every_point_of_a_sweep_at_the_scale_of_an_experiment_composes(name: str) -> None:
+    experiment = max((e for e in options("experiments") if name.startswith(f"{e}_")), key=len)
+    chosen = [f"experiments={experiment}", f"sweeps={name.removeprefix(f'{experiment}_')}"]
+    for point in points(*chosen):
+        compose_verb("train", [*chosen, *point])
+
+
+@pytest.mark.parametrize(
+    "name", [*options("sweeps"), *(f"scaled/{n}" for n in options("sweeps/scaled"))]
+)
+def test_every_sweep_says_its_question_its_command_and_its_cost(name: str) -> None:
+    text = (ROOT / "sweeps" / f"{name}.yaml").read_text()
+    header = text.split("hydra:")[0]
+    assert header.startswith("# @package _global_\n# ") and "?" in header
+    assert f"sweeps={name.split('/')[0]}" in header or name.startswith("scaled/")
+    assert "python train.py" in header and "# Costs " in header
 
 
 @pytest.mark.parametrize("name", options("slurm"))

@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from fullcontext import config as schema
+from fullcontext.sweeping import refuse_without_optuna
 
 ROOT = Path(__file__).resolve().parents[2]
 """The checkout: its folders experiments/, sweeps/ and slurm/ are config groups."""
@@ -71,7 +72,8 @@ class RunInfo:
 
     output_dir: Path
     choices: dict[str, str]
-    """Config group -> chosen option, the groups of Hydra itself left out."""
+    """Config group -> chosen option; without those of Hydra, and `sweeps/scaled`, which follows
+    from two of them."""
     overrides: list[str]
 
 
@@ -168,7 +170,7 @@ def run_info() -> RunInfo:
     choices = {
         str(group): str(option)
         for group, option in hydra.runtime.choices.items()
-        if option is not None and not str(group).startswith("hydra")
+        if option is not None and not str(group).startswith(("hydra", "sweeps/"))
     }
     return RunInfo(Path(hydra.runtime.output_dir), choices, list(hydra.overrides.task))
 
@@ -259,13 +261,25 @@ def remove_empty(folder: Path) -> None:
             each.rmdir()
 
 
-def launch(main: Callable[[], Any]) -> None:
-    """Starts a verb's Hydra entry point; the singular `experiment=x` is refused with its remedy."""
+def launch(main: Callable[[], Any], first: Callable[[list[str]], None] | None = None) -> None:
+    """Starts a verb's Hydra entry point.
+
+    What Hydra would refuse without saying why is refused here: the singular `experiment=x`, and a
+    sweep by Optuna where Optuna is not installed. `first` gets the command line before Hydra
+    launches anything, and may raise ConfigError.
+    """
+    refuse_without_optuna(sys.argv[1:])
     for arg in sys.argv[1:]:
         key = arg.split("=")[0].lstrip("+~")
         if key in _PLURALS:
             sys.stderr.write(f"error: unknown config key: {key}; {_hint(key)}\n")
             raise SystemExit(2)
+    try:
+        if first is not None:
+            first(sys.argv[1:])
+    except ConfigError as error:
+        sys.stderr.write(f"error: {error}\n")
+        raise SystemExit(2) from None
     main()
 
 

@@ -24,6 +24,9 @@ STOPPED = 75
 """Exit status of a run that was asked to stop, saved, and can go on (EX_TEMPFAIL)."""
 STOPPED_STATUS = "FULLCONTEXT_STOPPED_STATUS"
 """Variable that replaces it: for torchrun's agent a worker that exits with 75 has failed."""
+OVER_BUDGET = 76
+"""Exit status of a run that saved and stopped because of `budget.gpu_hours`: it can go on with a
+larger one, but is not to be queued again as it is."""
 MEETING_S = 600
 """How long processes wait for each other before any setting is read."""
 _groups = count()

@@ -42,6 +42,8 @@ class Mixture:
         }
         self.sampler = Sampler(config.mixture, self.pools, seed)
         self.dictionaries = Dictionaries(config, prompt)
+        if "key_value" in config.kinds:
+            self.dictionaries.check(seed)
 
     def batch(self, step: int) -> list[Example]:
         """The examples of an optimizer step: `batch_size` questions, whatever the world size."""

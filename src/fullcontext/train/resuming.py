@@ -9,8 +9,8 @@ from fullcontext.config import TrainConfig
 from fullcontext.store import differences
 
 LAYOUT = (
-    "attention", "checkpoint", "checkpointing", "hardware", "log_every", "max_tokens", "profile",
-    "sharding", "threads", "tracking",
+    "attention", "budget", "checkpoint", "checkpointing", "hardware", "log_every", "max_tokens",
+    "plan", "profile", "sharding", "threads", "tracking",
 )  # fmt: skip
 """Settings that change where and how fast a run computes, but not what beyond float error."""
 

@@ -52,3 +52,9 @@ class Status:
             "value": self.value,
         }
         write_aside(self.folder / "status.json", json.dumps(record, indent=1))
+
+
+def named(folder: Path) -> str | None:
+    """What the folder's run was called when it began: `resume=` is told no experiment."""
+    path = folder / "status.json"
+    return str(json.loads(path.read_text())["name"]) if path.exists() else None
