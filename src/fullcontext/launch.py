@@ -27,6 +27,8 @@ STOPPED_STATUS = "FULLCONTEXT_STOPPED_STATUS"
 OVER_BUDGET = 76
 """Exit status of a run that saved and stopped because of `budget.gpu_hours`: it can go on with a
 larger one, but is not to be queued again as it is."""
+OVER_BUDGET_STATE = "over budget"
+"""What its status.json says then."""
 MEETING_S = 600
 """How long processes wait for each other before any setting is read."""
 _groups = count()

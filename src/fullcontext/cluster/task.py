@@ -173,6 +173,10 @@ class _Working:
             attempts.end(self.folder, self.number, How.finished)
             value = status.get("value")
             return None if value is None else float(value)
+        if state == launch.OVER_BUDGET_STATE:
+            raise self._failed(
+                "budget.gpu_hours is spent; all is saved, resume= takes a larger one"
+            )
         if pulse.names_lost_rank(said):  # status.json was written before it was known who it was
             self._pause(How.lost, said, requeue)
         elif state != "failed" and (self.signals or state == "stopped"):

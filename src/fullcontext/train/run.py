@@ -159,7 +159,7 @@ class _Run:
         """All ranks end for the same reason, whichever of them saw it."""
         if launch.sum_floats([float(stop.name == limits.BUDGET)])[0]:
             stop.name = limits.BUDGET
-            self.stopped = "over budget"
+            self.stopped = launch.OVER_BUDGET_STATE
 
     def _log(self, step: int, values: dict[str, Any]) -> None:
         if self.tracker is not None:
