@@ -180,6 +180,10 @@ def test_positional_runs_are_quoted() -> None:
     assert command_line.positional("runs", ["a b,c", "x/y", "title=t", "--cfg"]) == [
         "runs=['a b,c','x/y']", "title='t'", "--cfg"
     ]  # fmt: skip
+    assert command_line.positional("runs", ["a", "baseline=seed=1"]) == [
+        "runs=['a']", "baseline='seed=1'"
+    ]  # fmt: skip
+    assert command_line.positional("runs", ["baseline=null"]) == ["baseline=null"]
 
 
 def test_yaml_holds_no_targets_and_code_no_untyped_config() -> None:

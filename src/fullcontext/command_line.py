@@ -3,20 +3,27 @@
 import re
 from pathlib import Path
 
+_TEXTS = ("title", "baseline", "output")
+
 
 def positional(name: str, argv: list[str]) -> list[str]:
-    """`report.py A B title=x` -> Hydra's `runs=['A','B'] title='x'`, whatever the texts hold."""
+    """`report.py A B title=x` -> Hydra's `runs=['A','B'] title='x'`, whatever the texts hold.
+
+    `baseline=` may be KEY=VALUE, which is one text as well.
+    """
 
     def is_given(arg: str) -> bool:
         return not arg.startswith("-") and ("=" not in arg or Path(arg).exists())
 
     given = [quoted(arg) for arg in argv if is_given(arg)]
-    rest = [
-        f"title={quoted(arg[6:])}" if arg.startswith("title=") and arg[6:7] not in "'\"" else arg
-        for arg in argv
-        if not is_given(arg)
-    ]
+    rest = [_with_text(arg) for arg in argv if not is_given(arg)]
     return [*([f"{name}=[{','.join(given)}]"] if given else []), *rest]
+
+
+def _with_text(arg: str) -> str:
+    key, _, value = arg.partition("=")
+    is_text = key in _TEXTS and value != "null" and value[:1] not in ("'", '"')
+    return f"{key}={quoted(value)}" if is_text else arg
 
 
 def flag(name: str, argv: list[str]) -> list[str]:
