@@ -33,7 +33,7 @@ from tests.cluster.lab import (
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 ALONE = f"hydra.launcher.cpus_per_task={CPUS}"
 """All of a node, so that what befalls it befalls one run."""
-LONG = ("batch_size=64", "max_steps=600")
+LONG = ("batch_size=64", "max_steps=350")
 """Half a minute and more."""
 RANKS = (
     "sharding=full_shard", "hydra.launcher.nodes=2", "hydra.launcher.torchrun=2",
@@ -58,7 +58,7 @@ def preempted(lab: Lab, folder: Path) -> dict[str, Any]:
 
 def out_of_time(lab: Lab, folder: Path) -> dict[str, Any]:
     """Its limit is a minute, of which the last part is for saving; it needs longer."""
-    short = ("hydra.launcher.timeout_min=1", "hydra.launcher.signal_delay_s=35")
+    short = ("hydra.launcher.timeout_min=1", "hydra.launcher.signal_delay_s=45")
     run, job = lab.submit(folder / "short", *LONG, *short)
     calm, _ = lab.submit(folder / "calm", *LONG)
     until(lambda: place(folder / "short").state == "queued" and read(run), "its time was up")
