@@ -70,7 +70,7 @@ DefMemPerCPU=500
 SchedulerType=sched/backfill
 SchedulerParameters=bf_interval=1,sched_interval=1,batch_sched_delay=0,sched_min_interval=100000
 MinJobAge=3600
-KillWait=5
+KillWait=30
 InactiveLimit=0
 SlurmctldTimeout=30
 SlurmdTimeout=${SLURM_TIMEOUT_S:-15}
