@@ -138,7 +138,8 @@ class Submission:
                 for job in jobs:
                     state = states.get(_point(job).folder, "")
                     if state and state != said.get(job.label):
-                        log.info("%s: job %s %s", job.label, _point(job).job, state)
+                        said_so = "has ended" if state == slurm.GONE else state
+                        log.info("%s: job %s %s", job.label, _point(job).job, said_so)
                         said[job.label] = state
                 if all(state in slurm.ENDED for state in states.values()):
                     break
