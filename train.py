@@ -21,5 +21,11 @@ def main(cfg: DictConfig) -> float | None:
         return run(config, info)
 
 
+def within_budget(words: list[str]) -> None:
+    from fullcontext.plan import budget
+
+    budget.refuse(words)
+
+
 if __name__ == "__main__":
-    compose.launch(main)
+    compose.launch(main, first=within_budget)

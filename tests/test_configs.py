@@ -1,5 +1,6 @@
 """Every YAML file composes, every sweep point too, and what cannot be run is refused by name."""
 
+import re
 import subprocess
 import sys
 from itertools import product
@@ -12,7 +13,7 @@ from hydra import initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-from fullcontext import compose
+from fullcontext import command_line
 from fullcontext.compose import ROOT, VERBS, ConfigError, compose_verb, plain, read_yaml, write_yaml
 from fullcontext.config import SotuCorpus, TrainConfig
 
@@ -26,34 +27,73 @@ def raw(*overrides: str, verb: str = "train"):
         return hydra_compose(verb, overrides=list(overrides), return_hydra_config=True)
 
 
+def verb_of(experiment: str) -> str:
+    """The script that the header of an experiment calls with it."""
+    text = (ROOT / "experiments" / f"{experiment}.yaml").read_text()
+    return next((verb for verb in VERBS if f"{verb}.py experiments={experiment}" in text), "train")
+
+
 @pytest.mark.parametrize("name", options("experiments"))
 def test_every_experiment_composes_and_starts_with_its_claim(name: str) -> None:
-    assert isinstance(compose_verb("train", [f"experiments={name}"]), TrainConfig)
+    verb = verb_of(name)
+    assert isinstance(compose_verb(verb, [f"experiments={name}"]), VERBS[verb])
     lines = (ROOT / "experiments" / f"{name}.yaml").read_text().splitlines()
     assert lines[0] == "# @package _global_" and lines[1].startswith("# ")
 
 
+def header_of(sweep: str) -> str:
+    """What a sweep says before its parameters."""
+    return (ROOT / "sweeps" / f"{sweep}.yaml").read_text().split("hydra:")[0]
+
+
+def points(*overrides: str, verb: str = "train") -> list[list[str]]:
+    """The overrides of each point of the chosen sweep; of an interval its ends."""
+    params = raw(*overrides, verb=verb).hydra.sweeper.params
+    given = [f"{key}={value}" for key, value in params.items()]
+    axes = []
+    for text, each in zip(given, OverridesParser.create().parse_overrides(given), strict=True):
+        values = [text]
+        if each.is_interval_sweep():
+            values = [
+                f"{each.key_or_group}={end}" for end in (each.value().start, each.value().end)
+            ]
+        elif each.is_sweep_override():
+            values = [f"{each.key_or_group}={value}" for value in each.sweep_string_iterator()]
+        axes.append(values)
+    return [list(point) for point in product(*axes)]
+
+
 @pytest.mark.parametrize("name", options("sweeps"))
 def test_every_point_of_every_sweep_composes(name: str) -> None:
-    text = (ROOT / "sweeps" / f"{name}.yaml").read_text()
-    verb = "improve" if "# python improve.py" in text else "train"
-    params = raw(f"sweeps={name}", verb=verb).hydra.sweeper.params
-    parser = OverridesParser.create()
-    axes = [
-        list(parser.parse_override(f"{key}={value}").sweep_string_iterator())
-        if parser.parse_override(f"{key}={value}").is_sweep_override()
-        else [value]
-        for key, value in params.items()
-    ]
-    for point in product(*axes):
-        given = [f"{k}={v}" for k, v in zip(params, point, strict=True)]
-        start = ["data=pairs"] if "data=pairs" in text else []
-        compose_verb(verb, [*start, *given])
+    header = header_of(name)
+    verb = next(verb for verb in VERBS if f"# python {verb}.py" in header)
+    chosen = [f"sweeps={name}", *(["data=pairs"] if "data=pairs" in header else [])]
+    for point in points(*chosen, verb=verb):
+        compose_verb(verb, [*chosen, *point])
+
+
+@pytest.mark.parametrize("name", options("sweeps/scaled"))
+def test_every_point_of_a_sweep_at_the_scale_of_an_experiment_composes(name: str) -> None:
+    experiment = max((e for e in options("experiments") if name.startswith(f"{e}_")), key=len)
+    chosen = [f"experiments={experiment}", f"sweeps={name.removeprefix(f'{experiment}_')}"]
+    for point in points(*chosen):
+        compose_verb("train", [*chosen, *point])
+
+
+@pytest.mark.parametrize(
+    "name", [*options("sweeps"), *(f"scaled/{n}" for n in options("sweeps/scaled"))]
+)
+def test_every_sweep_says_its_question_its_command_and_its_cost(name: str) -> None:
+    header = header_of(name)
+    assert header.startswith("# @package _global_\n# ") and "?" in header
+    assert f"sweeps={name.split('/')[0]}" in header or name.startswith("scaled/")
+    assert re.search("python (train|improve).py", header) and "# Costs " in header
 
 
 @pytest.mark.parametrize("name", options("slurm"))
-def test_every_slurm_profile_chooses_a_submitit_launcher(name: str) -> None:
-    assert "submitit" in raw(f"slurm={name}").hydra.launcher._target_
+def test_every_slurm_profile_chooses_our_launcher_and_the_stock_one_is_there(name: str) -> None:
+    assert "fullcontext_slurm" in raw(f"slurm={name}").hydra.launcher._target_
+    assert "submitit" in raw("hydra/launcher=submitit_slurm").hydra.launcher._target_
 
 
 GROUP_FILES = [f for f in sorted((ROOT / "conf").glob("*/*.yaml")) if f.parent.name != "hydra"]
@@ -145,9 +185,13 @@ def test_a_config_of_another_version_is_refused(tmp_path: Path) -> None:
 
 
 def test_positional_runs_are_quoted() -> None:
-    assert compose.positional("runs", ["a b,c", "x/y", "title=t", "--cfg"]) == [
+    assert command_line.positional("runs", ["a b,c", "x/y", "title=t", "--cfg"]) == [
         "runs=['a b,c','x/y']", "title='t'", "--cfg"
     ]  # fmt: skip
+    assert command_line.positional("runs", ["a", "baseline=seed=1"]) == [
+        "runs=['a']", "baseline='seed=1'"
+    ]  # fmt: skip
+    assert command_line.positional("runs", ["baseline=null"]) == ["baseline=null"]
 
 
 def test_yaml_holds_no_targets_and_code_no_untyped_config() -> None:
@@ -192,3 +236,8 @@ def test_a_probe_longer_than_the_model_is_refused_where_there_is_one() -> None:
     compose_verb("train", ["probe.context_tokens=40000"])
     with pytest.raises(ConfigError, match=r"probe.context_tokens=40000 exceeds .*=32768"):
         compose_verb("train", ["probe=val", "probe.context_tokens=40000"])
+
+
+def test_a_flag_becomes_an_override_whatever_the_folder_is_called() -> None:
+    for words in (["--status", "a b"], ["--status=a b"]):
+        assert command_line.flag("status", words) == ["status='a b'"]

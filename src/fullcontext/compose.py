@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from copy import deepcopy
 from dataclasses import MISSING, asdict, dataclass, fields
 from datetime import datetime
 from enum import Enum
@@ -11,10 +12,11 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from hydra.core.config_store import ConfigStore
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from fullcontext import config as schema
+from fullcontext.sweeping import refuse_without_optuna
 
 ROOT = Path(__file__).resolve().parents[2]
 """The checkout: its folders experiments/, sweeps/ and slurm/ are config groups."""
@@ -29,26 +31,15 @@ VERBS = {
 }
 
 _OPTIONS: dict[str, dict[str, type[Any]]] = {
-    "corpus": {
-        "sotu": schema.SotuCorpus,
-        "files": schema.FilesCorpus,
-        "hub": schema.HubCorpus,
-    },
+    "corpus": {"sotu": schema.SotuCorpus, "files": schema.FilesCorpus, "hub": schema.HubCorpus},
     "writer": {
         "template": schema.TemplateWriter,
         "openai": schema.OpenAIWriter,
         "local": schema.LocalWriter,
     },
-    "judge": {
-        "none": schema.NoJudge,
-        "openai": schema.OpenAIJudge,
-        "local": schema.LocalJudge,
-    },
+    "judge": {"none": schema.NoJudge, "openai": schema.OpenAIJudge, "local": schema.LocalJudge},
     "filters": {"default": schema.FiltersConfig},
-    "instructions": {
-        "written": schema.WrittenInstructions,
-        "chat": schema.ChatInstructions,
-    },
+    "instructions": {"written": schema.WrittenInstructions, "chat": schema.ChatInstructions},
     "objective": {"sft": schema.SftConfig, "orpo": schema.OrpoConfig, "dpo": schema.DpoConfig},
     "probe": {"custom": schema.ProbeConfig, "replay": schema.ReplayConfig},
     "prompts": {"own": schema.OwnPrompts, "musique": schema.MusiquePrompts},
@@ -79,7 +70,8 @@ class RunInfo:
 
     output_dir: Path
     choices: dict[str, str]
-    """Config group -> chosen option, the groups of Hydra itself left out."""
+    """Config group -> chosen option; without those of Hydra, and `sweeps/scaled`, which follows
+    from two of them."""
     overrides: list[str]
 
 
@@ -136,6 +128,20 @@ def typed(cfg: DictConfig, kind: type[T]) -> T:
     return config
 
 
+def typed_point(cfg: DictConfig, verb: str) -> Any:
+    """The typed config of a point of a sweep, with Hydra's own node left out.
+
+    None if it cannot be run, or the verb has no config of its own: its job will say what it lacks.
+    """
+    own = deepcopy(cfg)
+    with read_write(own), open_dict(own):
+        del own["hydra"]
+    try:
+        return typed(own, VERBS[verb]) if verb in VERBS else None
+    except ConfigError:
+        return None
+
+
 _PLURALS = {"experiment": "experiments", "sweep": "sweeps"}
 
 
@@ -162,7 +168,7 @@ def run_info() -> RunInfo:
     choices = {
         str(group): str(option)
         for group, option in hydra.runtime.choices.items()
-        if option is not None and not str(group).startswith("hydra")
+        if option is not None and not str(group).startswith(("hydra", "sweeps/"))
     }
     return RunInfo(Path(hydra.runtime.output_dir), choices, list(hydra.overrides.task))
 
@@ -234,25 +240,6 @@ def option(group: str, config: Any) -> list[str]:
     return [f"{group}={config.name}", *(f"{group}.{key}={value}" for key, value in given)]
 
 
-def positional(name: str, argv: list[str]) -> list[str]:
-    """`report.py A B title=x` -> Hydra's `runs=['A','B'] title='x'`, whatever the texts hold."""
-
-    def is_given(arg: str) -> bool:
-        return not arg.startswith("-") and ("=" not in arg or Path(arg).exists())
-
-    given = [_quoted(arg) for arg in argv if is_given(arg)]
-    rest = [
-        f"title={_quoted(arg[6:])}" if arg.startswith("title=") and arg[6:7] not in "'\"" else arg
-        for arg in argv
-        if not is_given(arg)
-    ]
-    return [*([f"{name}=[{','.join(given)}]"] if given else []), *rest]
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
-
-
 @contextmanager
 def errors_for_people() -> Iterator[None]:
     """An error meant for the user is printed as one sentence; the exit status is 2."""
@@ -261,24 +248,36 @@ def errors_for_people() -> Iterator[None]:
     except ConfigError as error:
         if error.is_own or os.environ.get("LOCAL_RANK", "0") == "0":
             sys.stderr.write(f"error: {error}\n")
-        _remove_empty(run_info().output_dir)
+        remove_empty(run_info().output_dir)
         raise SystemExit(2) from None
 
 
-def _remove_empty(folder: Path) -> None:
+def remove_empty(folder: Path) -> None:
     """Takes back the folder that Hydra made for a run that did not begin, and empty ones above."""
     with suppress(OSError):
         for each in (folder, *folder.parents[:2]):
             each.rmdir()
 
 
-def launch(main: Callable[[], Any]) -> None:
-    """Starts a verb's Hydra entry point; the singular `experiment=x` is refused with its remedy."""
+def launch(main: Callable[[], Any], first: Callable[[list[str]], None] | None = None) -> None:
+    """Starts a verb's Hydra entry point.
+
+    What Hydra would refuse without saying why is refused here: the singular `experiment=x`, and a
+    sweep by Optuna where Optuna is not installed. `first` gets the command line before Hydra
+    launches anything, and may raise ConfigError.
+    """
+    refuse_without_optuna(sys.argv[1:])
     for arg in sys.argv[1:]:
         key = arg.split("=")[0].lstrip("+~")
         if key in _PLURALS:
             sys.stderr.write(f"error: unknown config key: {key}; {_hint(key)}\n")
             raise SystemExit(2)
+    try:
+        if first is not None:
+            first(sys.argv[1:])
+    except ConfigError as error:
+        sys.stderr.write(f"error: {error}\n")
+        raise SystemExit(2) from None
     main()
 
 

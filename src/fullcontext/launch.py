@@ -22,6 +22,13 @@ if TYPE_CHECKING:
 
 STOPPED = 75
 """Exit status of a run that was asked to stop, saved, and can go on (EX_TEMPFAIL)."""
+STOPPED_STATUS = "FULLCONTEXT_STOPPED_STATUS"
+"""Variable that replaces it: for torchrun's agent a worker that exits with 75 has failed."""
+OVER_BUDGET = 76
+"""Exit status of a run that saved and stopped because of `budget.gpu_hours`: it can go on with a
+larger one, but is not to be queued again as it is."""
+OVER_BUDGET_STATE = "over budget"
+"""What its status.json says then."""
 MEETING_S = 600
 """How long processes wait for each other before any setting is read."""
 _groups = count()
@@ -58,6 +65,11 @@ def place() -> Place:
         local_size=int(os.environ.get("LOCAL_WORLD_SIZE", size)),
         is_alone="WORLD_SIZE" not in os.environ,
     )
+
+
+def stopped() -> SystemExit:
+    """How a process that has saved ends."""
+    return SystemExit(int(os.environ.get(STOPPED_STATUS, STOPPED)))
 
 
 _PLACE = {"RANK": "0", "WORLD_SIZE": "1"}

@@ -13,19 +13,25 @@ from omegaconf import OmegaConf
 from fullcontext.compose import ROOT, RunInfo, write_yaml
 from fullcontext.store import write_aside
 
+COMMIT = "commit.txt"
 _DIFF_LIMIT = 1 << 20
 
 
 def write(folder: Path, config: Any, info: RunInfo) -> None:
     """config.yaml, overrides.yaml, commit.txt and environment.txt."""
     write_aside(folder / "overrides.yaml", OmegaConf.to_yaml(OmegaConf.create(info.overrides)))
-    write_aside(folder / "commit.txt", commit())
+    write_aside(folder / COMMIT, commit())
     write_aside(folder / "environment.txt", environment())
     write_yaml(config, folder / "config.yaml")
 
 
 def commit() -> str:
-    """The SHA of the checkout and what differs from it; says so where there is no git."""
+    """The SHA of the checkout and what differs from it; says so where there is no git.
+
+    A copy of the code that a job runs (cluster/snapshot.py) holds what was true when it was made.
+    """
+    if (ROOT / COMMIT).exists():
+        return (ROOT / COMMIT).read_text()
     sha = _git("rev-parse", "HEAD")
     if sha is None:
         return "not a git checkout\n"

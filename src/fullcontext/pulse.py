@@ -18,7 +18,13 @@ from fullcontext.compose import ConfigError
 
 MISSED = 3
 """Beats after which a rank counts as silent."""
+SILENT, APART = "given no sign of life", "the ranks lost each other"
 _blocks = count()
+
+
+def names_lost_rank(error: str) -> bool:
+    """Whether an error says that ranks were lost: the fault may be that of their machines."""
+    return SILENT in error or APART in error
 
 
 class _Pulse:
@@ -87,7 +93,7 @@ class _Pulse:
     def _named(self, silent: list[int]) -> str:
         ranks = ", ".join(map(str, silent))
         since = time.monotonic() - min(self._heard[rank][1] for rank in silent)
-        return f"rank {ranks} has given no sign of life for {since:.0f} s"
+        return f"rank {ranks} has {SILENT} for {since:.0f} s"
 
 
 def _store() -> Any:
@@ -125,7 +131,7 @@ def beating(rank: int, size: int, timeout_s: float) -> Iterator[None]:
         pulse.end("left")
         if found is None:
             raise ConfigError(
-                f"the ranks lost each other ({_first_line(error)}) though all give signs of life:"
+                f"{APART} ({_first_line(error)}) though all give signs of life:"
                 f" one was busy elsewhere for sharding.timeout_s={timeout_s:g} seconds, or the"
                 " network failed; raise it, and go on with resume="
             ) from error

@@ -1,10 +1,12 @@
 """Dictionaries: distinct keys, right answers, asked where the placement says."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from fullcontext.compose import ConfigError
-from fullcontext.config import FormConfig, KeyValueConfig
-from fullcontext.data.key_value import Number
+from fullcontext.compose import ConfigError, compose_verb
+from fullcontext.config import Asks, DataConfig, FormConfig, KeyValueConfig
+from fullcontext.data.key_value import Number, askable
 from fullcontext.data.mixture import Mixture
 from fullcontext.data.tokens import Encoder, Prompt
 from fullcontext.model import tokenizer
@@ -60,9 +62,17 @@ def test_the_curriculum_is_a_function_of_the_step(train_config) -> None:
     ],
 )
 def test_impossible_requests_are_refused(train_config, overrides, message) -> None:
-    drawn, _ = mixture(train_config, *overrides, batch_size=60)
     with pytest.raises(ConfigError, match=message):
-        drawn.example(0)
+        mixture(train_config, *overrides, batch_size=60)
+
+
+def test_a_form_that_is_too_long_for_the_shortest_context_is_refused_at_once(train_config) -> None:
+    form = '{key: "{:w}", value: "{:w} {:w}", item: "{key}: {value}", answer: "{item}"}'
+    words = ["data=key_value", "model=tiny", "data.context_range=[64,512]"]
+    with pytest.raises(ConfigError, match=r"questions_per_context=4.*context_range\[0\]=64, holds"):
+        mixture(
+            train_config, *words, "data.questions_per_context=4", f"data.key_value.forms=[{form}]"
+        )
 
 
 def test_real_tokenizers_get_sentences(train_config) -> None:
@@ -155,3 +165,44 @@ def test_a_form_that_asks_nothing_is_refused(setting, message) -> None:
         FormConfig(**setting)
     with pytest.raises(ValueError, match="forms"):
         KeyValueConfig(value="{:w}")
+
+
+def nine_items(size: int, asks: str = "ends"):
+    overrides = ["data=key_value_symbols", "model=symbols", "sharding=none"]
+    asked = [f"data.segment_size={size}", f"data.key_value.asks={asks}"]
+    return askable(compose_verb("train", [*overrides, *asked]).data, [3] * 9)
+
+
+def test_a_writer_that_reads_the_ends_of_segments_leaves_their_middles_unasked() -> None:
+    assert nine_items(3) == list(range(9))  # an item alone has no middle
+    assert nine_items(6) == [0, 1, 2, 3, 4, 5, 6, 8]  # pairs, and 3 with the rest
+    assert nine_items(9) == [0, 2, 3, 5, 6, 8]  # segments of three
+    assert nine_items(12) == [0, 3, 4, 8]  # 4 items, and 5 with the rest
+    assert nine_items(27) == nine_items(1000) == [0, 8]  # the whole context
+    assert nine_items(27, "any") == list(range(9))
+
+
+@given(st.integers(1, 40), st.lists(st.integers(1, 9), min_size=1, max_size=40))
+def test_both_ends_of_the_context_are_always_askable(size: int, lengths: list[int]) -> None:
+    config = DataConfig(
+        name="x", mixture={"key_value": 1.0}, examples={"key_value": 1}, segment_size=size,
+        key_value=KeyValueConfig(asks=Asks.ends),
+    )  # fmt: skip
+    able = askable(config, lengths)
+    assert able == sorted(set(able)) and able[0] == 0 and able[-1] == len(lengths) - 1
+
+
+def test_only_askable_items_are_asked_and_the_context_is_the_same(train_config) -> None:
+    shared = ("data.questions_per_context=4", "data.segment_size=18")
+    drawn, _ = mixture(train_config, *shared, "data.key_value.asks=ends")
+    whole, _ = mixture(train_config, *shared)
+    asked = {a.position for step in range(4) for e in drawn.batch(step) for a in e.asked}
+    assert asked == {0, 5, 6, 11}
+    for one, other in zip(drawn.batch(0), whole.batch(0), strict=True):
+        assert one.context.tolist() == other.context.tolist()
+
+
+def test_more_questions_than_ends_are_refused(train_config) -> None:
+    words = ["data.segment_size=36", "data.key_value.asks=ends", "data.questions_per_context=5"]
+    with pytest.raises(ConfigError, match="holds 4 items at the ends of its segments"):
+        mixture(train_config, *words, "batch_size=5", batch_size=5)

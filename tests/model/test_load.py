@@ -56,3 +56,37 @@ def test_a_kernel_that_does_not_do_what_the_model_does_is_refused(
         return
     with pytest.raises(ConfigError, match="which attention=flex does not do"):
         loaded(folder, "flex")
+
+
+def positioned(*overrides: str):
+    shape = ["model=symbols", "data=key_value_symbols", "sharding=none"]
+    config = compose_verb("train", [*shape, *overrides])
+    return load.load(config.model, config.positions)
+
+
+def test_yarn_stretches_what_the_model_was_made_for(tmp_path: Path) -> None:
+    built = positioned("positions.yarn_factor=2", "model.architecture.max_positions=2048")
+    rope = built.config.rope_parameters
+    assert (rope["rope_type"], rope["original_max_position_embeddings"]) == ("yarn", 1024)
+    assert built.config.max_position_embeddings == 2048 and rope["rope_theta"] == 1000
+    plain = positioned().model.rotary_emb.inv_freq
+    stretched = built.model.rotary_emb.inv_freq
+    assert stretched[0] == plain[0]  # the fastest turn is kept, the slowest is halved
+    assert stretched[-1] == pytest.approx(float(plain[-1]) / 2)
+    folder = saved(tmp_path, MistralConfig(**SIZES))
+    config = compose_verb("train", ["model=tiny", f"model.path={folder}", "data=key_value",
+                                    "positions.yarn_factor=4"])  # fmt: skip
+    found = load.load(config.model, config.positions).config.max_position_embeddings
+    assert found == 4 * SIZES["max_position_embeddings"]
+
+
+def test_a_window_hides_what_lies_further_back() -> None:
+    ids = torch.arange(3, 23)[None]
+    changed = ids.clone()
+    changed[0, 0] = 50
+    for window, is_seen in (("null", True), ("4", False)):
+        model = positioned(f"positions.sliding_window={window}").eval()
+        with torch.no_grad():
+            one, other = (model(input_ids=each).logits[0, -1] for each in (ids, changed))
+        # Two layers of four see 7 tokens back: the first of 20 is out of reach.
+        assert torch.equal(one, other) is not is_seen

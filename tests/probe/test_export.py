@@ -79,7 +79,10 @@ def lm_eval(folder: Path, model: Path, out: Path, *flags: str) -> dict[str, list
 def ours(small, asked: dict, chat: Chat) -> dict[str, list[Answer]]:
     model, prompt = load.load(small.model, small.positions).eval(), prompt_of(small, chat)
     given = {task: ask(model, sets, prompt, 6) for task, sets in asked.items()}
-    return {task: score.with_strict(answers) for task, answers in given.items()}
+    return {
+        task: score.with_strict(answers, contexts.golds(asked[task]))
+        for task, answers in given.items()
+    }
 
 
 @pytest.mark.parametrize(
@@ -129,7 +132,7 @@ def test_the_context_is_written_once_whatever_the_number_of_questions(small, tmp
     assert sorted(shared) == ["600-0", "900-0"]
     for each in asked["code"]:
         kept = shared[f"{each.length}-{each.set}"]
-        assert kept["golds"] == [query.gold for query in each.queries]
+        assert kept["golds"] == [item.gold for item in each.items]
         assert all(item.text in kept["text"] for item in each.items)
 
 

@@ -6,10 +6,11 @@ from fullcontext.probe import film
 from .test_asking import an_answer
 
 
-def rows(scores):
-    """(set, position) -> score."""
+def rows(scores, items=None):
+    """(set, position) -> score; as many items as there are positions, unless said."""
+    items = items or max(position for _, position in scores) + 1
     return [
-        an_answer(set=set_id, position=position, score=value)
+        an_answer(set=set_id, position=position, score=value, items=items)
         for (set_id, position), value in scores.items()
     ]
 
@@ -33,6 +34,11 @@ def test_every_set_counts_the_same_however_many_of_it_are_skipped():
 def test_what_follows_the_last_whole_bin_is_left_out():
     given = {(0, p): float(p < 3) for p in range(5)}
     assert film.figures(rows(given), 3).bins == [1.0]
+
+
+def test_a_skipped_last_position_costs_no_bin():
+    # Six items, the last one skipped: the release still draws two bins.
+    assert film.figures(rows({(0, p): float(p < 3) for p in range(5)}, items=6), 3).bins == [1, 0]
 
 
 def test_a_set_without_an_answer_in_a_bin_is_refused():

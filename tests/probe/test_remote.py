@@ -70,6 +70,36 @@ def test_nothing_is_asked_twice_after_a_failure(endpoint, tmp_path):
     assert len(answers(tmp_path / "run")) == 6
 
 
+def test_a_failure_while_others_are_asked_is_one_sentence_and_keeps_what_was_answered(
+    endpoint, tmp_path
+):
+    def fails_last(request, count):
+        return Status(500) if count == 5 else right()(request, count)
+
+    info = RunInfo(tmp_path / "run", {}, [])
+    with FaultServer(fails_last) as server, pytest.raises(ConfigError, match="has no answer"):
+        probing.run(endpoint(server, concurrency=32), info)
+    with FaultServer(right()) as server:
+        probing.run(endpoint(server), info)
+    assert len(answers(tmp_path / "run")) == 6
+
+
+def test_a_name_of_the_context_that_nobody_asks_for_is_not_strictly_right(endpoint, tmp_path):
+    def both(request, count):
+        text = request["messages"][0]["content"]
+        line = text.rsplit('code snip "', 1)[1].rsplit('"', 1)[0]
+        names = [each.split(":")[0] for each in text.split("def ")[1:]]
+        own = names[text[: text.index(line)].count("def ") - 1]
+        return Good(f"{own} or {names[1]}" if own != names[1] else own)
+
+    with FaultServer(both) as server:
+        probing.run(endpoint(server), RunInfo(tmp_path / "run", {}, []))
+    given = answers(tmp_path / "run")
+    assert 1 not in [answer.position for answer in given]
+    assert {answer.score for answer in given} == {1.0}
+    assert {answer.strict for answer in given} == {0.0}
+
+
 def test_a_refused_question_is_counted_and_has_no_answer(endpoint, tmp_path, caplog):
     def refuses(request, count):
         return Status(400, "too long") if count == 1 else right()(request, count)

@@ -66,6 +66,22 @@ def test_an_answer_that_lists_the_set_pleases_film_alone(files):
     assert {row.strict for row in rows} == {0.0}
 
 
+def test_a_skipped_item_is_still_another_one_that_an_answer_must_not_name(files):
+    said = [{"sample": label} for label in LABELS] * 2
+    said[4] = {"sample": "Canillo or Encamp"}  # of set 1; Encamp there is line 5, which is skipped
+    (files / "said.jsonl").write_text("".join(json.dumps(line) + "\n" for line in said))
+    rows = replay.read(config(files, f"probe.skip={files}/skip.json").probe)
+    assert [row.strict for row in rows if row.set == 1] == [0.0, 1.0, 1.0]
+
+
+def test_a_label_that_holds_what_joins_the_parts_is_kept_whole(files):
+    text = (files / "items.jsonl").read_text()
+    (files / "items.jsonl").write_text(text.replace("Canillo", "Canillo, description: town"))
+    said = [{"sample": "town"}] * 8
+    (files / "said.jsonl").write_text("".join(json.dumps(line) + "\n" for line in said))
+    assert {row.score for row in replay.read(config(files).probe)} == {0.0}
+
+
 def test_files_that_do_not_belong_together_are_refused(files):
     lines = (files / "said.jsonl").read_text().splitlines(keepends=True)
     (files / "said.jsonl").write_text("".join(lines[:-1]))

@@ -79,3 +79,10 @@ def test_a_baseline_is_found_by_label_value_name_and_folder(tmp_path):
     assert groups.find(found, given, None).index == 0
     with pytest.raises(ConfigError, match="nothing is no run on the page; give one of run0, run1"):
         groups.find(found, given, "nothing")
+
+
+def test_weights_of_their_own_seed_make_runs_seeds_of_one_setting(tmp_path):
+    own = [f"seed: {seed}\ninit: runs/seed{seed}" for seed in (0, 1, 10)]
+    other = ["seed: 1\ninit: runs/seed10", "seed: 0\ninit: runs/seed0/other"]
+    found = groups.group(runs(tmp_path, *own, *other))
+    assert [each.runs for each in found] == [(0, 1, 2), (3,), (4,)]

@@ -120,6 +120,21 @@ def test_a_file_that_was_refused_is_tried_again_at_the_end(caplog) -> None:
     assert caplog.messages == ["Board did not take data.json (RuntimeError: never)"]
 
 
+def test_files_that_a_dead_sink_refused_go_where_it_retreats_to(caplog) -> None:
+    board, taken = Board(finish=RuntimeError("dead")), []
+
+    def take(_: Any) -> None:
+        if "retreat" not in board.got:
+            raise RuntimeError("dead")
+        taken.append("data.json")
+
+    mirror = Mirror(board)
+    mirror.keep("data.json", take)
+    mirror.finish(failed=False)
+    assert taken == ["data.json"] and board.got == ["start", "retreat", "finish"]
+    assert caplog.messages == ["Board goes on elsewhere (dead)"]
+
+
 def test_secrets_are_not_said(monkeypatch) -> None:
     monkeypatch.setenv("SOME_API_KEY", "abcdefgh")
     said = without_secrets("https://me:pw@host/x with abcdefgh")

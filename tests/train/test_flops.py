@@ -60,21 +60,6 @@ def test_one_long_block_costs_half_of_the_full_convention() -> None:
     assert done.causal == pytest.approx(done.full / 2, rel=2e-3)
 
 
-@pytest.mark.parametrize(
-    ("device", "peak"),
-    [
-        ("NVIDIA A100-SXM4-80GB", 312e12),
-        ("NVIDIA H100 80GB HBM3", 989.4e12),
-        ("NVIDIA H100 PCIe", 756e12),
-        ("NVIDIA H200", 989.4e12),
-        ("NVIDIA RTX A1000", None),
-        ("cpu", None),
-    ],
-)
-def test_the_peak_of_a_device_is_known_or_not_claimed(device: str, peak: float | None) -> None:
-    assert flops.peak(device) == peak
-
-
 def test_the_price_does_not_depend_on_the_dtype() -> None:
     net = AutoModelForCausalLM.from_config(CONFIGS["llama"]())
     assert flops.price(net) == flops.price(net.to(torch.bfloat16))

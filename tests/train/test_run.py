@@ -70,8 +70,10 @@ def test_anyone_can_load_the_export(done: Path, train_config) -> None:
 
 def test_a_finished_run_is_not_trained_again(done: Path, train_config, info) -> None:
     before = (done / "metrics.jsonl").read_bytes()
-    run(train_config(*WORDS), info(done, experiments="demo"))
+    run(train_config(*WORDS), info(done))
     assert (done / "metrics.jsonl").read_bytes() == before
+    # A process that goes on is told no experiment, as with resume=; the run keeps its name.
+    assert json.loads((done / "status.json").read_text())["name"] == "demo"
 
 
 def test_training_goes_on_from_the_weights_of_another_run(

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 
 from fullcontext import launch
-from fullcontext.compose import ROOT, compose_verb, plain
+from fullcontext.compose import compose_verb, plain
 from fullcontext.config import TrainConfig
 from fullcontext.records import Block, Span
 from fullcontext.verify import layouts, measure, run
+from tests.test_configs import options, verb_of
 
-EXPERIMENTS = sorted(path.stem for path in (ROOT / "experiments").glob("*.yaml"))
+EXPERIMENTS = [name for name in options("experiments") if verb_of(name) == "train"]
 
 
 def composed(name: str) -> TrainConfig:

@@ -20,8 +20,6 @@ from fullcontext.config.data import (
     DataConfig,
     EvidenceOrder,
     Filler,
-    FormConfig,
-    KeyValueConfig,
     LengthLaw,
     Placement,
     QuestionPosition,
@@ -52,6 +50,14 @@ from fullcontext.config.improving import (
     TokenF1Utility,
     UtilityConfig,
 )
+from fullcontext.config.key_value import Asks, FormConfig, KeyValueConfig
+from fullcontext.config.planning import (
+    BudgetConfig,
+    Format,
+    HardwareConfig,
+    PlanConfig,
+    Speed,
+)
 from fullcontext.config.preference import DpoConfig, NllScope, OrpoConfig
 from fullcontext.config.probing import (
     TASKS,
@@ -75,7 +81,6 @@ from fullcontext.config.training import (
     Chat,
     CheckpointConfig,
     Decay,
-    HardwareConfig,
     MirrorKind,
     ModelConfig,
     Normalise,
@@ -121,7 +126,9 @@ __all__ = [
     "AnswerStyle",
     "AnswererConfig",
     "ArchitectureConfig",
+    "Asks",
     "AttentionConfig",
+    "BudgetConfig",
     "Chat",
     "ChatInstructions",
     "CheckpointConfig",
@@ -142,6 +149,7 @@ __all__ = [
     "Filler",
     "FiltersConfig",
     "FormConfig",
+    "Format",
     "HardwareConfig",
     "HubCorpus",
     "ImproveConfig",
@@ -172,6 +180,7 @@ __all__ = [
     "OwnPrompts",
     "PerplexityConfig",
     "Placement",
+    "PlanConfig",
     "PositionsConfig",
     "Precision",
     "ProbeConfig",
@@ -193,6 +202,7 @@ __all__ = [
     "ShardingConfig",
     "SinglePiece",
     "SotuCorpus",
+    "Speed",
     "StageConfig",
     "Strategy",
     "Structured",

@@ -1,12 +1,17 @@
 """What is read, asked and assembled."""
 
+import math
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from fullcontext.config import check
+from fullcontext.config.key_value import KeyValueConfig
 
 KINDS = ("fine_grained", "integration", "short_context", "instruction", "key_value", "pair")
 """Every kind of question a mixture may hold."""
+SHORT_TOKENS = {"short_context": 700, "instruction": 500}
+"""Tokens of an example of the kinds without an assembled context, where they are reckoned with
+before there is a store: a text of 600 tokens and its prompt, a conversation."""
 
 
 class Placement(StrEnum):
@@ -64,70 +69,6 @@ class AnswerStyle(StrEnum):
     plain = "plain"
     cite_segment = "cite_segment"
     """Segments are numbered, and the numbers of the evidence stand before the answer."""
-
-
-@dataclass(kw_only=True)
-class FormConfig:
-    """How a pair of a random key and a random value is written, asked for and answered.
-
-    A key or value is its format applied to random numbers, one for each field: `{:05d}` is 00042,
-    `{:w}` an invented word (`babane`), `{:w} {:w}` two of them.
-    """
-
-    key: str = "{:05d}"
-    value: str = "{:05d}"
-    item: str = "The record of {key} is {value}."
-    """May have several lines."""
-    question: str = "What is the record of {key}?"
-    """May hold the key, the value (asked backwards), or both."""
-    answer: str = "{value}"
-    """May hold the key, the value and the whole `{item}`."""
-
-    def __post_init__(self) -> None:
-        if self.key.count("{") != 1:
-            raise ValueError(f"data.key_value.key={self.key!r} must hold one field, as in {{:05d}}")
-        for name, text, fields in (
-            ("key", self.key, ("{:",)),
-            ("value", self.value, ("{:",)),
-            ("item", self.item, ("{key}", "{value}")),
-        ):
-            if not all(part in text or part.replace("{:", "{}") in text for part in fields):
-                raise ValueError(
-                    f"data.key_value.{name}={text!r} lacks {' and '.join(fields)}; put it in"
-                )
-        for name, text, either in (
-            ("question", self.question, ("{key}", "{value}")),
-            ("answer", self.answer, ("{key}", "{value}", "{item}")),
-        ):
-            if not any(part in text for part in either):
-                raise ValueError(
-                    f"data.key_value.{name}={text!r} lacks {' or '.join(either)}; put it in"
-                )
-
-
-@dataclass(kw_only=True)
-class KeyValueConfig(FormConfig):
-    """Dictionaries of random keys and values (arXiv 2406.19292); needs no text.
-
-    Numbers are below `num_keys` or `num_values`. The probe `key_value` asks in the form that
-    stands here.
-    """
-
-    num_keys: int = 90000
-    num_values: int = 90000
-    forms: list[FormConfig] = field(default_factory=list)
-    """Other forms; each training context is in one of them or in the one above, drawn with equal
-    chances."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.value.count("{") > 1 or any(text.count("w}") for text in (self.key, self.value)):
-            raise ValueError(
-                f"data.key_value.key={self.key!r}, value={self.value!r}: the probe asks for one"
-                " number; put words and several fields into data.key_value.forms"
-            )
-        check.within("data.key_value.num_keys", self.num_keys, 2)
-        check.within("data.key_value.num_values", self.num_values, 2)
 
 
 @dataclass(kw_only=True)
@@ -208,7 +149,7 @@ class DataConfig:
                 "data.mixture.pair needs data.pairs=FOLDER: the pairs of improve.py, e.g."
                 " outputs/improve/NAME/round_1/pairs"
             )
-        check.within("data.segment_size", self.segment_size, 8, 1 << 20)
+        check.within("data.segment_size", self.segment_size, 8 if self.needs_store else 1, 1 << 20)
         if len(self.context_range) != 2 or self.context_range[0] > self.context_range[1]:
             raise ValueError(
                 f"data.context_range={self.context_range} must be [least, most] with least <= most"
@@ -293,6 +234,26 @@ class DataConfig:
     def kinds(self) -> tuple[str, ...]:
         """The kinds with a positive share, in the order of the mixture."""
         return tuple(kind for kind, ratio in self.mixture.items() if ratio > 0)
+
+    @property
+    def mean_tokens(self) -> float:
+        """Tokens of an example by the mixture and the length law, after the curriculum; questions
+        that share a context have its k-th part each.
+
+        Raises ValueError for lengths that only the store knows.
+        """
+        low, high = self.context_range
+        match self.length:
+            case LengthLaw.fixed:
+                drawn = float(high)
+            case LengthLaw.uniform:
+                drawn = (low + high) / 2
+            case LengthLaw.log_uniform:
+                drawn = (high - low) / math.log(high / low) if high > low else float(high)
+            case LengthLaw.natural:
+                raise ValueError("data.length=natural draws lengths that only the store knows")
+        each = drawn / self.questions_per_context
+        return sum(self.mixture[kind] * SHORT_TOKENS.get(kind, each) for kind in self.kinds)
 
     @property
     def needs_store(self) -> bool:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from fullcontext.config import check
+from fullcontext.config import check, expected
 from fullcontext.config.corpus import CorpusConfig
 from fullcontext.config.training import ModelConfig, PositionsConfig, Precision
 
@@ -157,8 +157,13 @@ class EvaluateConfig:
     seed: int = 0
     threads: int | None = None
     name: str | None = None
+    claim: str | None = None
+    """What the evaluation is expected to show, in a sentence."""
+    expected: dict[str, float] = field(default_factory=dict)
+    """Published figures by the names of metrics (config/expected.py), in points of 100."""
 
     def __post_init__(self) -> None:
+        expected.checked("expected", self.expected)
         check.within("limit", self.limit, 1)
         check.within("batch_size", self.batch_size, 1)
         check.within("max_length", self.max_length, 2)

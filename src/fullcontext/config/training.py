@@ -84,6 +84,8 @@ class ArchitectureConfig:
     rope_theta: float
     tie_embeddings: bool
     initializer_range: float = 0.02
+    qkv_bias: bool = False
+    """Whether queries, keys and values have a bias (Qwen 2)."""
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
@@ -101,6 +103,8 @@ class ArchitectureConfig:
     def num_parameters(self) -> int:
         """Weights of the model, counted from its sizes."""
         attention = self.hidden_size * self.head_dim * (2 * self.num_heads + 2 * self.num_kv_heads)
+        if self.qkv_bias:
+            attention += self.head_dim * (self.num_heads + 2 * self.num_kv_heads)
         layer = attention + 3 * self.hidden_size * self.intermediate_size + 2 * self.hidden_size
         embeddings = self.vocab_size * self.hidden_size * (1 if self.tie_embeddings else 2)
         return self.num_layers * layer + embeddings + self.hidden_size
@@ -124,13 +128,21 @@ class ModelConfig:
 
 @dataclass(kw_only=True)
 class PositionsConfig:
-    """What the model is told about positions."""
+    """What the model is told about positions, and how far back it looks."""
 
     rope_theta: float | None = None
     """Base of the rotary embedding; null keeps the model's own."""
+    sliding_window: int | None = None
+    """A token sees itself and so many tokens, less one, before it; null keeps the model's own."""
+    yarn_factor: float | None = None
+    """Stretches the positions by YaRN (arXiv 2309.00071), here without training for it: a model
+    made for 32768 has 65536 with 2, which model.architecture.max_positions has to say; null
+    leaves them."""
 
     def __post_init__(self) -> None:
         check.above("positions.rope_theta", self.rope_theta, 1)
+        check.within("positions.sliding_window", self.sliding_window, 1)
+        check.above("positions.yarn_factor", self.yarn_factor, 1)
 
 
 @dataclass(kw_only=True)
@@ -244,18 +256,6 @@ class TrackingConfig:
     def __post_init__(self) -> None:
         check.within("tracking.init_timeout_s", self.init_timeout_s, 1)
         check.within("tracking.finish_timeout_s", self.finish_timeout_s, 1)
-
-
-@dataclass(kw_only=True)
-class HardwareConfig:
-    """What is known of the machine."""
-
-    peak_flops: float | None = None
-    """FLOP/s of one device at its best, for model FLOPs utilisation; null takes that of A100, H100
-    and H200 in bf16, and leaves utilisation out elsewhere."""
-
-    def __post_init__(self) -> None:
-        check.above("hardware.peak_flops", self.peak_flops, 0)
 
 
 @dataclass(kw_only=True)

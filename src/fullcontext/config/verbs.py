@@ -2,14 +2,14 @@
 
 from dataclasses import dataclass, field
 
-from fullcontext.config import check
+from fullcontext.config import check, expected
 from fullcontext.config.corpus import CorpusConfig, InstructionsConfig
-from fullcontext.config.data import DataConfig
+from fullcontext.config.data import DataConfig, LengthLaw
+from fullcontext.config.planning import BudgetConfig, HardwareConfig, PlanConfig
 from fullcontext.config.probing import AnswererConfig, ProbeConfig, ReplayConfig
 from fullcontext.config.sharding import AttentionConfig, Checkpointing, ShardingConfig
 from fullcontext.config.training import (
     CheckpointConfig,
-    HardwareConfig,
     ModelConfig,
     ObjectiveConfig,
     OptimizerConfig,
@@ -81,14 +81,21 @@ class TrainConfig:
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     hardware: HardwareConfig = field(default_factory=HardwareConfig)
     profile: ProfileConfig = field(default_factory=ProfileConfig)
+    budget: BudgetConfig = field(default_factory=BudgetConfig)
+    plan: PlanConfig = field(default_factory=PlanConfig)
     name: str | None = None
     """Name of the run in tables and in W&B; null takes the chosen experiment's."""
     claim: str | None = None
     """What the experiment is expected to show, in a sentence."""
+    expected: dict[str, float] = field(default_factory=dict)
+    """Published figures by the names of metrics (config/expected.py), in points of 100."""
     seed: int = 0
     batch_size: int = 128
     """Examples of one optimizer step, whatever the number of ranks."""
     epochs: float = 1.0
+    tokens: float | None = None
+    """Tokens to train on, in place of `epochs`: as many steps as read so many by the mean of the
+    length law (`data.mean_tokens`), so that runs of other ranges or mixtures cost the same."""
     max_steps: int | None = None
     """Fewer steps than `epochs` gives, spanned by the whole schedule; null trains all epochs."""
     max_tokens: int = 32768
@@ -107,8 +114,10 @@ class TrainConfig:
     """Run folder to continue from its newest complete checkpoint, with its own configuration."""
 
     def __post_init__(self) -> None:
+        expected.checked("expected", self.expected)
         check.within("batch_size", self.batch_size, 1)
         check.above("epochs", self.epochs, 0)
+        self._check_tokens()
         check.within("max_steps", self.max_steps, 1)
         check.within("max_tokens", self.max_tokens, 16)
         check.within("log_every", self.log_every, 1)
@@ -136,6 +145,21 @@ class TrainConfig:
                 "probe=replay trains nothing; replay with: python probe.py probe=replay"
             )
 
+    def _check_tokens(self) -> None:
+        check.above("tokens", self.tokens, 0)
+        if self.tokens is None:
+            return
+        if self.data.curriculum:
+            raise ValueError(
+                f"tokens={self.tokens:g} beside data.curriculum, whose stages differ in length;"
+                " remove one of them (epochs and max_steps count steps)"
+            )
+        if self.data.length is LengthLaw.natural:
+            raise ValueError(
+                f"tokens={self.tokens:g} beside data.length=natural, whose lengths only the store"
+                " knows; remove tokens and set epochs or max_steps"
+            )
+
     def _check_stage(self, stage: DataConfig) -> None:
         longest = stage.context_range[1]
         alone = stage.questions_per_context == 1 or stage.needs_store
@@ -161,8 +185,10 @@ class TrainConfig:
 
     @property
     def steps(self) -> int:
-        """Optimizer steps of the run: whole batches in `epochs`, cut at `max_steps`."""
+        """Optimizer steps of the run: whole batches in `epochs` or `tokens`, cut at `max_steps`."""
         drawn = sum(self.data.examples[kind] for kind in self.data.kinds) * self.epochs
+        if self.tokens is not None:
+            drawn = self.tokens / self.data.mean_tokens
         steps = max(1, int(drawn // self.batch_size))
         return steps if self.max_steps is None else min(steps, self.max_steps)
 
@@ -186,10 +212,15 @@ class ProbeRunConfig:
     seed: int = 0
     threads: int | None = None
     name: str | None = None
+    claim: str | None = None
+    """What the probe is expected to show, in a sentence."""
+    expected: dict[str, float] = field(default_factory=dict)
+    """Published figures by the names of metrics (config/expected.py), in points of 100."""
     export: str | None = None
     """Folder to which the questions are written as lm-eval tasks; nothing is answered then."""
 
     def __post_init__(self) -> None:
+        expected.checked("expected", self.expected)
         self.precision.refuse_lossy()
 
 
@@ -205,11 +236,13 @@ class ReportConfig:
     title: str = "fullcontext report"
     output: str | None = None
     """Folder of the page; null uses the verb's own output folder."""
+    status: str | None = None
+    """Sweep folder of which is printed where each point is, instead of a page: --status FOLDER."""
     permutations: int = 1000
     """Permutations behind each flat gap and its p."""
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if not self.runs:
+        if not self.runs and self.status is None:
             raise ValueError("runs is empty; name at least one run: python report.py FOLDER ...")
         check.within("permutations", self.permutations, 100)

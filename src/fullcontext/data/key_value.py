@@ -8,14 +8,18 @@ from itertools import pairwise
 import numpy as np
 
 from fullcontext.compose import ConfigError
-from fullcontext.config import DataConfig, FormConfig, KeyValueConfig, Placement
+from fullcontext.config import Asks, DataConfig, FormConfig, KeyValueConfig, LengthLaw, Placement
 from fullcontext.data.lengths import Law
 from fullcontext.data.placement import aim
+from fullcontext.data.segments import accumulate
 from fullcontext.data.tokens import Prompt
+from fullcontext.randomness import rng
 from fullcontext.records import Asked, Example, Ids
 
 SYLLABLES = tuple(consonant + vowel for consonant in "bdfghjklmnprstvz" for vowel in "aeiou")
 """80, the digits of an invented word."""
+_TRIED = 8
+"""Contexts of a length and form, on average, before the first step."""
 
 
 class Number(int):
@@ -60,6 +64,17 @@ class Dictionaries:
         self.forms: tuple[FormConfig, ...] = (config.key_value, *config.key_value.forms)
         self._asked = lru_cache(maxsize=1 << 16)(self._ask)
 
+    def check(self, seed: int) -> None:
+        """Raises ConfigError where a shortest or longest context cannot be made or holds fewer
+        items than are asked for: words differ in tokens, so some of each form are tried."""
+        for number, stage in enumerate(self.config.all_stages):
+            asked = range(stage.questions_per_context)
+            for tokens in sorted(set(stage.context_range)):
+                one_length = replace(stage, context_range=[tokens, tokens], length=LengthLaw.fixed)
+                for turn in range(_TRIED * len(self.forms)):
+                    draw = rng(seed, "tried contexts", number, tokens, turn)
+                    self.example(asked, turn, one_length, draw)
+
     def example(
         self,
         indices: Sequence[int],
@@ -88,11 +103,13 @@ class Dictionaries:
                 f"data.key_value.num_keys={settings.num_keys} distinct keys fill {total} of"
                 f" {requested} tokens; raise it or shorten the contexts (data.context_range)"
             )
-        tokens[-1] = self.prompt.last(texts[-1])
+        if tokens:
+            tokens[-1] = self.prompt.last(texts[-1])
         items = everything[: len(texts)]
         asked, heads = [], []
-        drawn = _positions(stage, len(items), len(indices), turn, generator)
-        for index, place in zip(indices, drawn, strict=True):
+        able = askable(stage, [len(ids) for ids in tokens])
+        drawn = _positions(stage, len(able), len(indices), turn, generator)
+        for index, place in zip(indices, (able[at] for at in drawn), strict=True):
             each, start = self._asked(number, items[place])
             depth = (place + 0.5) / len(items)
             asked.append(replace(each, index=index, depth=depth, position=place))
@@ -127,15 +144,31 @@ class Dictionaries:
         return replace(asked, source="key_value", evidence=1), self.prompt.head(question)
 
 
+def askable(stage: DataConfig, lengths: Sequence[int]) -> list[int]:
+    """The items that questions are about, given the tokens of each.
+
+    Nine items of three tokens with `segment_size=9` and `asks: ends` are three segments of three,
+    of which [0, 2, 3, 5, 6, 8] are asked. What fills no segment is one.
+    """
+    if stage.key_value.asks is Asks.any:
+        return list(range(len(lengths)))
+    found: list[int] = []
+    for start, stop in accumulate(list(lengths), stage.segment_size) or [(0, len(lengths))]:
+        edge = max(1, (stop - start) // 6)
+        found += [i for i in range(start, stop) if i < start + edge or i >= stop - edge]
+    return found
+
+
 def _positions(
     stage: DataConfig, items: int, questions: int, turn: int, generator: np.random.Generator
 ) -> list[int]:
-    """Distinct places of the asked items, by the placement."""
+    """Distinct places of the asked ones among the askable items, by the placement."""
     if questions > items:
+        ends = " at the ends of its segments" * (stage.key_value.asks is Asks.ends)
         raise ConfigError(
             f"data.questions_per_context={questions}, but the shortest context,"
-            f" data.context_range[0]={stage.context_range[0]}, holds {items} items; raise it or"
-            " ask fewer"
+            f" data.context_range[0]={stage.context_range[0]}, holds {items} items{ends}; raise it"
+            " or ask fewer"
         )
     match stage.placement:
         case Placement.shuffle:

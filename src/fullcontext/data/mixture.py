@@ -47,6 +47,8 @@ class Mixture:
         self.pools = {kind: self._pool(kind, store) for kind in config.kinds}
         self.sampler = Sampler(config.mixture, self.pools, seed)
         self.dictionaries = Dictionaries(config, prompt)
+        if "key_value" in config.kinds:
+            self.dictionaries.check(seed)
 
     def _pool(self, kind: str, store: Store | None) -> int:
         if kind == PAIR:

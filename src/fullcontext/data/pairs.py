@@ -9,6 +9,7 @@ so that a context costs once what two rows would cost twice.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -93,3 +94,16 @@ class Pairs:
     def answer_lengths(self, places: Sequence[int]) -> list[int]:
         """Tokens of the preferred answers of some pairs, end token left out."""
         return [len(self.example(0, place).asked[0].answer) - 1 for place in places]
+
+
+def preferred(example: Example) -> Example:
+    """Without the answers that another one is preferred to."""
+    if example.questions == len(example.asked):
+        return example
+    return replace(example, asked=tuple(a for a in example.asked if a.preferred is None))
+
+
+def told_whole(example: Example) -> Example:
+    """With what stands before the preferred answers supervised, too."""
+    asked = (replace(a, whole=a.preferred is None) for a in example.asked)
+    return replace(example, asked=tuple(asked))

@@ -14,7 +14,9 @@ from fullcontext.records import Document
 
 NEW_TOKENS = 256
 """Longest answer of a task that does not say; lm-eval's own."""
-_FREE = ("threads", "name", "reference", "batch_size", "data_folder", "tasks")
+_FREE = (
+    "threads", "name", "claim", "expected", "reference", "batch_size", "data_folder", "tasks",
+)  # fmt: skip
 """Settings that do not change a score: a folder may be continued with others."""
 
 

@@ -69,7 +69,7 @@ def _pretrained(source: str, config: ModelConfig, positions: PositionsConfig) ->
     }
     try:
         settings = AutoConfig.from_pretrained(source, **options)
-        _set_theta(settings, positions.rope_theta)
+        _set(settings, positions, settings.max_position_embeddings)
         return AutoModelForCausalLM.from_pretrained(
             source,
             config=settings,
@@ -90,7 +90,8 @@ def _built(config: ModelConfig, positions: PositionsConfig, seed: int) -> Any:
     from transformers import MistralForCausalLM
 
     settings = mistral_config(config.architecture)
-    _set_theta(settings, positions.rope_theta)
+    stretched = config.architecture.max_positions
+    _set(settings, positions, round(stretched / (positions.yarn_factor or 1)))
     settings._attn_implementation = attention.NAME
     state = torch.random.get_rng_state()
     torch.manual_seed(torch_seed(seed, "initial weights"))
@@ -121,6 +122,17 @@ def mistral_config(sizes: ArchitectureConfig) -> Any:
     )
 
 
-def _set_theta(settings: Any, theta: float | None) -> None:
-    if theta is not None:
-        settings.rope_parameters = {**settings.rope_parameters, "rope_theta": theta}
+def _set(settings: Any, positions: PositionsConfig, original: int) -> None:
+    """Writes `positions` into a transformers config; the model was made for `original` of them."""
+    if positions.rope_theta is not None:
+        settings.rope_parameters = {**settings.rope_parameters, "rope_theta": positions.rope_theta}
+    if positions.yarn_factor is not None:
+        settings.rope_parameters = {
+            **settings.rope_parameters,
+            "rope_type": "yarn",
+            "factor": positions.yarn_factor,
+            "original_max_position_embeddings": original,
+        }
+        settings.max_position_embeddings = round(original * positions.yarn_factor)
+    if positions.sliding_window is not None:
+        settings.sliding_window = positions.sliding_window

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from fullcontext.config import NllScope, Normalise
+from fullcontext.data.pairs import told_whole
 from fullcontext.model.context_parallel import Exchange
 from fullcontext.objective import pairs
 from fullcontext.objective.batch import Batch, LossSum, batch, question_sums, token_nll
@@ -38,16 +39,11 @@ class Orpo:
     def supervise(self, examples: Sequence[Example]) -> list[Example]:
         """Weights that make the likelihood a mean over the step's pairs or over its tokens; with
         `nll_scope: full` the prompt of the preferred answer, too."""
-        told = [self._told(example) for example in examples]
+        is_full = self.scope is NllScope.full
+        told = [told_whole(example) if is_full else example for example in examples]
         tokens = sum(e.supervised_of(a) for e in told for a in e.asked if a.preferred is None)
         each = pairs.number(told) / tokens  # the loop divides by the number of pairs
         return [self._weighed(example, each) for example in told]
-
-    def _told(self, example: Example) -> Example:
-        if self.scope is NllScope.answer:
-            return example
-        asked = (replace(a, whole=a.preferred is None) for a in example.asked)
-        return replace(example, asked=tuple(asked))
 
     def _weighed(self, example: Example, each: float) -> Example:
         def weights(asked: Asked) -> Any:

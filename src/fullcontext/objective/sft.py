@@ -1,12 +1,13 @@
 """Negative log-likelihood of the answers (IN2, section 2.2: "loss on the answer only")."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from fullcontext.config import Normalise
+from fullcontext.data.pairs import preferred
 from fullcontext.model.context_parallel import Exchange
 from fullcontext.objective.batch import Batch, LossSum, batch, token_nll
 from fullcontext.records import Example, Row
@@ -20,7 +21,7 @@ class Sft:
 
     def supervise(self, examples: Sequence[Example]) -> list[Example]:
         """Of pairs of answers the preferred ones alone; everything else as it is."""
-        return [_preferred(example) for example in examples]
+        return [preferred(example) for example in examples]
 
     def count(self, examples: Sequence[Example]) -> float:
         """Supervised tokens by their weights, or questions."""
@@ -37,12 +38,6 @@ class Sft:
     def loss(self, model: Any, given: Batch) -> LossSum:
         """Answer-only negative log-likelihood, as a sum and what to divide it by."""
         return loss(model, given)
-
-
-def _preferred(example: Example) -> Example:
-    if example.questions == len(example.asked):
-        return example
-    return replace(example, asked=tuple(a for a in example.asked if a.preferred is None))
 
 
 def loss(model: Any, given: Batch) -> LossSum:

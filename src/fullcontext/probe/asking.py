@@ -42,7 +42,8 @@ def probe_model(  # noqa: PLR0913, PLR0917 - what fixes the answers, and the las
     asked = contexts.build(prompt, data, config, seed, model.config.max_position_embeddings)
     return {
         task: score.with_strict(
-            ask(model, sets, prompt, config.max_new_tokens, precision, progress)
+            ask(model, sets, prompt, config.max_new_tokens, precision, progress),
+            contexts.golds(sets),
         )
         for task, sets in asked.items()
     }

@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import accumulate
@@ -15,7 +15,7 @@ from fullcontext.data.tokens import Prompt
 from fullcontext.probe import filling, released, spread
 from fullcontext.probe.items import Item, Query
 from fullcontext.probe.released import ReleasedSet
-from fullcontext.probe.score import film
+from fullcontext.probe.score import Context, film
 from fullcontext.records import Example
 
 log = logging.getLogger("fullcontext")
@@ -36,9 +36,19 @@ class ProbeContext:
     """The context, and the queries as tokens."""
 
     @property
+    def golds(self) -> list[str]:
+        """The right answers about its items; about those that are asked together, too."""
+        return [item.gold for item in self.items if item.gold]
+
+    @property
     def tokens(self) -> int:
         """Tokens that run through the model: the context once, and every query."""
         return self.example.tokens
+
+
+def golds(sets: Iterable[ProbeContext]) -> dict[Context, list[str]]:
+    """What score.with_strict wants to know of some contexts."""
+    return {(each.task, each.length, each.set): each.golds for each in sets}
 
 
 def build(

@@ -73,7 +73,7 @@ def _contexts(sets: Sequence[ProbeContext], prompt: Prompt) -> dict[str, dict[st
     for each in sets:
         text = prompt.separator.join(item.text for item in each.items)
         shared = found.setdefault(_name(each), {"text": text, "golds": []})
-        shared["golds"] += [query.gold for query in each.queries]
+        shared["golds"] += each.golds
     return found
 
 

@@ -32,7 +32,7 @@ def figures(answers: Sequence[Answer], bin_items: int = BIN) -> Film:
     The number of bins is that of whole bins in the largest set. Raises ConfigError where a set
     has no answer in a bin, since the release divides by the number of them.
     """
-    items = max(answer.position for answer in answers) + 1
+    items = max(answer.items for answer in answers)
     scores: dict[int, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
     for answer in answers:
         at, place = divmod(answer.position, bin_items)

@@ -66,7 +66,9 @@ class Remote:
                     _keep(done, kept)
                 asking = self._ask(model, each, query, window, seed)
                 pending.add(asyncio.create_task(asking))
-            _keep(await _all(pending), kept)
+            if pending:
+                done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_EXCEPTION)
+                _keep(done, kept)
         finally:
             for task in pending:
                 task.cancel()
@@ -99,14 +101,11 @@ def _in_order(sets: Iterable[ProbeContext]) -> Iterator[tuple[ProbeContext, Quer
     return ((each, query) for each in sets for query in each.queries)
 
 
-async def _all(pending: set["asyncio.Task[Answer | None]"]) -> set["asyncio.Task[Answer | None]"]:
-    if pending:
-        await asyncio.wait(pending, return_when=asyncio.FIRST_EXCEPTION)
-    return pending
-
-
 def _keep(done: Iterable["asyncio.Task[Answer | None]"], kept: Callable[[Answer], None]) -> None:
+    """Keeps what was answered, then raises what went wrong beside it."""
+    failed = [error for task in done if (error := task.exception())]
     for task in done:
-        answer = task.result()
-        if answer is not None:
+        if task.exception() is None and (answer := task.result()) is not None:
             kept(answer)
+    if failed:
+        raise failed[0]

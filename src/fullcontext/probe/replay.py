@@ -3,7 +3,7 @@
 import json
 import math
 import sys
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -32,12 +32,15 @@ def read(config: ReplayConfig) -> list[Answer]:
     if len(skipped) == len(items):
         raise ConfigError(f"probe.skip={config.skip} skips every line; nothing is left to score")
     sizes = _sizes(items, config.items)
-    rows = [
-        _row(config, number, item, _prediction(said, config.predictions, number), sizes)
-        for number, (item, said) in enumerate(zip(items, predictions, strict=True))
-        if number not in skipped
-    ]
-    return score.with_strict(rows)
+    golds: dict[score.Context, list[str]] = defaultdict(list)
+    rows = []
+    for number, (item, said) in enumerate(zip(items, predictions, strict=True)):
+        gold = _gold(config, number, item)
+        golds[config.task, 0, int(item["set_id"])].append(gold)
+        if number not in skipped:
+            prediction = _prediction(said, config.predictions, number)
+            rows.append(_row(config.task, item, gold, prediction, sizes))
+    return score.with_strict(rows, golds)
 
 
 def summary(
@@ -54,7 +57,7 @@ def summary(
     sets = np.array([answer.set for answer in answers])
     said = np.array([answer.score for answer in answers])
     strict = np.array([answer.strict for answer in answers], dtype=np.float64)
-    bins = max(1, (max(answer.position for answer in answers) + 1) // bin_items)
+    bins = max(1, max(answer.items for answer in answers) // bin_items)
     figures = film.figures(answers, bin_items)
     own = statistics.estimate(strict, depth, sets, bins).contrasts
     litm = statistics.estimate(said, depth, sets, bins).contrasts["litm"]
@@ -155,6 +158,8 @@ def _sizes(items: list[dict[str, Any]], path: str) -> Counter[int]:
                 f"{path}, row {number}: no set_id and position_id ({error}); name the data file of"
                 " the release, not its pieces"
             ) from error
+        if position < 0:
+            raise ConfigError(f"{path}, row {number}: position_id={position} is below 0")
         sizes[set_id] = max(sizes[set_id], position + 1)
     return sizes
 
@@ -172,19 +177,24 @@ def _prediction(said: dict[str, Any], path: str, number: int) -> str:
     return given
 
 
-def _row(
-    config: ReplayConfig, number: int, item: dict[str, Any], said: str, sizes: Counter[int]
-) -> Answer:
+def _gold(config: ReplayConfig, number: int, item: dict[str, Any]) -> str:
     try:
-        gold = released.gold_of(config.task, item)
+        return released.gold_of(config.task, item)
     except KeyError as error:
         raise ConfigError(
             f"{config.items}, row {number}: no {error}; is probe.task={config.task} right?"
         ) from error
+
+
+def _row(task: str, item: dict[str, Any], gold: str, said: str, sizes: Counter[int]) -> Answer:
+    if task == "database":
+        film_score = score.entity(str(item["label"]), str(item["description"]), said)
+    else:
+        film_score = score.film(task, gold, said)
     set_id, position = int(item["set_id"]), int(item["position_id"])
     question = str(item.get("prompt", "")).rpartition("### Instruction:")[2].strip()
     return Answer(
-        task=config.task,
+        task=task,
         set=set_id,
         position=position,
         items=sizes[set_id],
@@ -193,7 +203,7 @@ def _row(
         question=question,
         gold=gold,
         prediction=said,
-        score=score.film(config.task, gold, said),
+        score=film_score,
         first_logp=math.nan,
         mean_logp=math.nan,
     )

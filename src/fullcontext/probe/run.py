@@ -121,7 +121,7 @@ class _Interview:
                         keep(answer)
         finally:
             kept.close()
-        kept.finish(score.with_strict(kept.sorted()))
+        kept.finish(score.with_strict(kept.sorted(), contexts.golds(sets)))
 
 
 def _account(remote: Remote) -> None:
@@ -193,7 +193,8 @@ def _print(answers: dict[str, list[Answer]], config: ProbeRunConfig, folder: Pat
                 str(len(of)),
                 *(f"{v:.2f}" if np.isfinite(v) else "–" for v in logp),
             )
-    console = Console()
+    # Whole numbers rather than a table that fits: rich would cut them to the width of the terminal.
+    console = Console(width=max(Console().width, Console(width=1000).measure(table).maximum))
     console.print(table)
     console.print(
         f"Answers are in {folder}/answers. A page with curves and intervals:", soft_wrap=True

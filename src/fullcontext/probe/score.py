@@ -7,8 +7,7 @@ words, an answer that lists the database has every label. `strict` does not.
 
 import re
 import string
-from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 
@@ -46,8 +45,8 @@ def strict(
     document: F1 of distinct words, punctuation around them left out, without those that the
     question quotes (to repeat them takes no retrieval); code: the name as a whole word, in its own
     case; database: the label as whole words (a description alone does not count); spread: both
-    labels; key_value: the value and nothing else. `others` are the gold answers to the context's
-    other questions: an answer that names one of them, too, scores 0 (document: precision sees to
+    labels; key_value: the value and nothing else. `others` are the gold answers about all items of
+    the context: an answer that names another of them, too, scores 0 (document: precision sees to
     that). Names that stand in `question` may be repeated.
     """
     match task:
@@ -61,11 +60,13 @@ def strict(
             return float(right and not _names_another(task, gold + question, prediction, others))
 
 
-def with_strict(answers: Sequence[Answer]) -> list[Answer]:
-    """Rows with `strict` filled in; `others` are those of the same task, length and set."""
-    golds: dict[tuple[str, int, int], list[str]] = defaultdict(list)
-    for answer in answers:
-        golds[answer.task, answer.length, answer.set].append(answer.gold)
+Context = tuple[str, int, int]
+"""Task, length and set."""
+
+
+def with_strict(answers: Sequence[Answer], golds: Mapping[Context, Sequence[str]]) -> list[Answer]:
+    """Rows with `strict` filled in; `golds` holds the answers about every item of a context,
+    whether or not it was asked for."""
     return [
         replace(
             answer,
@@ -96,6 +97,12 @@ def database(gold: str, prediction: str) -> float:
     """1 if the label or the description stands in the prediction, in any case."""
     said = prediction.lower()
     return float(any(part in said for part in entities.accepted_parts(gold)))
+
+
+def entity(label: str, description: str, prediction: str) -> float:
+    """`database` of the two parts, as the release stores them: either may hold what joins them."""
+    said = prediction.lower()
+    return float(any(part.strip(".").lower() in said for part in (label, description)))
 
 
 def spread(gold: str, prediction: str) -> float:

@@ -12,7 +12,7 @@ from fullcontext.config import OpenAIAnswerer, ProbeRunConfig, TrainConfig
 _OF_THE_RUN = ("model", "data", "positions")
 """What a run decides itself; overriding it beside `run` would be ignored, so it is refused."""
 
-_FREE = ("threads", "name", "export")
+_FREE = ("threads", "name", "claim", "expected", "export")
 """Settings that do not change an answer: a folder may be continued with others."""
 
 _ANSWERS_DEPEND = ("name", "model", "temperature", "top_p")

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from fullcontext.compose import ConfigError
 from fullcontext.report.runs import Run
 from fullcontext.report.wording import LABEL_LENGTH, NOTHING, shorten
 
-NAMES = ("name", "claim", "resume", "runs", "output", "title")
+NAMES = ("name", "claim", "expected", "resume", "runs", "output", "title")
 """Keys that name a run instead of deciding what it does."""
 NOT_COMPARED = (*NAMES, "run")
 """Keys that are no columns of a table: the run that was probed stands in its own row."""
@@ -50,6 +51,15 @@ def flatten(tree: Any, prefix: str = "") -> dict[str, str]:
     return {prefix: tree if isinstance(tree, str) else json.dumps(tree, default=str)}
 
 
+def _flat(run: Run) -> dict[str, str]:
+    """The configuration of a run; weights of the run's own seed (`init: RUNS/seed0`, seed 0) read
+    the same for every seed, since runs that differ in nothing else are seeds of one setting."""
+    flat = flatten(run.config) if run.config else {}
+    if "init" in flat and "seed" in flat:
+        flat["init"] = re.sub(rf"\bseed{re.escape(flat['seed'])}\b", "seed${seed}", flat["init"])
+    return flat
+
+
 def is_seed(key: str) -> bool:
     """Whether a key holds a seed, of the run or of a part of it."""
     return key.split(".")[-1] == "seed"
@@ -60,7 +70,7 @@ def differing(runs: list[Run]) -> dict[str, list[str]]:
 
     A run that lacks the whole section (a probe has no schedule) does not make its keys differ.
     """
-    return _differing([flatten(run.config) if run.config else {} for run in runs])
+    return _differing([_flat(run) for run in runs])
 
 
 def _differing(flat: list[dict[str, str]]) -> dict[str, list[str]]:
@@ -86,7 +96,7 @@ def group(runs: list[Run], *, by_value: bool = False) -> list[Group]:
     Two runs of one configuration and one seed are no two seeds: the second begins another group,
     as it does for a run without a configuration.
     """
-    flat = [flatten(run.config) if run.config else {} for run in runs]
+    flat = [_flat(run) for run in runs]
     members: dict[tuple[Any, ...], list[int]] = {}
     times: Counter[tuple[Any, ...]] = Counter()
     for index, config in enumerate(flat):

@@ -11,17 +11,20 @@ from markupsafe import Markup
 from fullcontext.report import (
     accounts,
     data_figures,
+    expected,
     factors,
     figures,
     heat,
     lengths,
     panels,
+    planned,
     sections,
     training,
 )
 from fullcontext.report.curves import Subject
 from fullcontext.report.drawing import DARK, LIGHT, MARKERS, marker
 from fullcontext.report.findings import Findings
+from fullcontext.report.wording import points
 
 _SHAPES = {
     "o": '<circle cx="14" cy="6" r="4"/>',
@@ -66,6 +69,17 @@ def render(findings: Findings, title: str, how: str, folder: Path) -> str:
         factors=_factors(findings, folder),
         logged=sections.logged(findings),
         claims=sections.claims(findings),
+        expected=[
+            {
+                "index": each.group.index,
+                "label": each.group.label,
+                "metric": each.metric,
+                "expected": points(each.expected),
+                "obtained": expected.obtained(each),
+                "difference": expected.difference(each),
+            }
+            for each in expected.figures(findings)
+        ],
         tasks=[_task(findings, task, shown, folder) for task in findings.tasks],
         scale=heat.scale(),
         training={axis: training.figures(history, axis, folder) for axis in training.AXES},
@@ -73,6 +87,8 @@ def render(findings: Findings, title: str, how: str, folder: Path) -> str:
         data=_data(findings, folder),
         more_data=accounts.SHOWN_DATA,
         cost=accounts.cost(findings),
+        planned=planned.against_measured(findings),
+        quantities=planned.QUANTITIES,
         folders=[(name, str(run.folder)) for run, name in named],
         light=LIGHT,
         dark=DARK,

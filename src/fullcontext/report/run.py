@@ -3,7 +3,8 @@
 import sys
 from pathlib import Path
 
-from fullcontext.compose import RunInfo
+from fullcontext.cluster import progress
+from fullcontext.compose import RunInfo, remove_empty
 from fullcontext.config.verbs import ReportConfig
 from fullcontext.report import findings, page, table, tidy
 from fullcontext.report.curves import SPLITS
@@ -11,8 +12,16 @@ from fullcontext.report.runs import find
 from fullcontext.store import write_aside
 
 
-def run(config: ReportConfig, info: RunInfo) -> Path:
-    """Writes the report and returns the path of its page, also the last line of the output."""
+def run(config: ReportConfig, info: RunInfo) -> Path | None:
+    """Writes the report and returns the path of its page, also the last line of the output.
+
+    With `status` it prints where the points of that sweep are, and writes nothing.
+    """
+    if config.status is not None:
+        sweep = Path(config.status)
+        sys.stdout.write(progress.text(sweep, progress.read(sweep)))
+        remove_empty(info.output_dir)
+        return None
     found = findings.find(
         find(config.runs),
         baseline=config.baseline,

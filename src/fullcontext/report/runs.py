@@ -4,7 +4,7 @@ import json
 import math
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -58,8 +58,12 @@ class Run:
     data: dict[str, Any]
     warnings: tuple[str, ...]
     """Files, or lines of files, that could not be read."""
+    evaluated: dict[str, float] = field(default_factory=dict)
+    """Scores of evaluate.py in 0-1, by "task/metric"; "average/metric" is a mean over tasks."""
     is_offline: bool = False
     """Read from files of W&B, which hold no answers and no account of the data."""
+    plan: dict[str, Any] = field(default_factory=dict)
+    """plan.json: what it was planned to take."""
 
     def series(self, key: str) -> list[tuple[float, float, float]]:
         """(step, tokens, value) of each line that holds a finite value of `key`."""
@@ -132,8 +136,23 @@ def read(folder: Path) -> Run:
         metrics=_metrics(answers.lines(folder / "metrics.jsonl", warnings)),
         probed=answers.read(folder / "answers", warnings),
         data=_object(folder / "data.json", warnings),
+        plan=_object(folder / "plan.json", warnings),
+        evaluated=_evaluated(folder / "results.json", warnings),
         warnings=tuple(warnings),
     )
+
+
+def _evaluated(path: Path, warnings: list[str]) -> dict[str, float]:
+    """The scores of a results.json; of a metric under several filters, the one that is shown."""
+    found = _object(path, warnings)
+    try:
+        means = {f"average/{each['metric']}": each["value"] for each in found.get("averages", [])}
+        listed = sorted(found.get("scores", []), key=lambda score: bool(score["shown"]))
+        scores = {f"{each['task']}/{each['metric']}": each["value"] for each in listed}
+        return {name: float(value) for name, value in (means | scores).items()}
+    except (KeyError, TypeError, ValueError):
+        warnings.append(f"{path}: not the scores of evaluate.py")
+        return {}
 
 
 def read_offline(paths: list[Path]) -> list[Run]:

@@ -9,7 +9,7 @@ from fullcontext.report.findings import Findings
 from fullcontext.report.groups import Group, short_key
 from fullcontext.report.moments import CONTRASTS
 from fullcontext.report.statistics import Interval
-from fullcontext.report.table import has_strict, loss, plus_minus, state
+from fullcontext.report.table import has_strict, loss, state
 from fullcontext.report.wording import (
     CELL_LENGTH,
     NOTHING,
@@ -18,6 +18,7 @@ from fullcontext.report.wording import (
     listed,
     number,
     p_value,
+    plus_minus,
     points,
     shorten,
     signed,

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from html import escape
 
+from fullcontext.report import expected as published
 from fullcontext.report.curves import Outcome, Subject
 from fullcontext.report.effects import COMPARED, Effect
 from fullcontext.report.findings import Findings
@@ -13,6 +14,7 @@ from fullcontext.report.wording import (
     interval,
     number,
     p_value,
+    plus_minus,
     points,
     shorten,
     signed,
@@ -41,12 +43,6 @@ def state(findings: Findings, group: Group) -> str:
         return states[0]
     others = [each for each in dict.fromkeys(states) if each != "finished"]
     return ", ".join(f"{states.count(each)} of {len(states)} {each}" for each in others)
-
-
-def plus_minus(value: float, digits: int = 0) -> str:
-    """± a spread over seeds in points, or nothing where there is one seed."""
-    text = number(value, digits) if digits else points(value)
-    return "" if text == NOTHING else f" ± {text}"
 
 
 def loss(findings: Findings, group: Group) -> str:
@@ -94,10 +90,30 @@ def effects(findings: Findings) -> Table | None:
     return Table(title, [("", "run"), *columns], rows)
 
 
+def expected(findings: Findings) -> Table | None:
+    """Expected against obtained, a row for each published figure; None without any."""
+    rows = [
+        [
+            each.group.label,
+            each.metric,
+            points(each.expected),
+            published.obtained(each),
+            published.difference(each),
+        ]
+        for each in published.figures(findings)
+    ]
+    header = ("run", "metric", "expected", "obtained", "obtained minus expected")
+    return Table("Expected and obtained", [("", name) for name in header], rows) if rows else None
+
+
+def _tables(findings: Findings) -> list[Table]:
+    return [t for t in (summary(findings), effects(findings), expected(findings)) if t]
+
+
 def markdown(findings: Findings, title: str) -> str:
     """The tables in Markdown."""
     parts = [f"# {_one_line(title)}", ""]
-    for table in filter(None, (summary(findings), effects(findings))):
+    for table in _tables(findings):
         header = [f"{group} {name}".strip() for group, name in table.header]
         lines = [_line(header), _line(["---"] * len(header)), *map(_line, table.rows)]
         parts += [f"## {_escaped(table.title)}", "", *lines, ""]
@@ -107,7 +123,7 @@ def markdown(findings: Findings, title: str) -> str:
 def latex(findings: Findings, title: str) -> str:
     """The tables in LaTeX; needs booktabs and, for the width of many columns, graphicx."""
     parts = ["% \\usepackage{booktabs,graphicx}"]
-    for table in filter(None, (summary(findings), effects(findings))):
+    for table in _tables(findings):
         parts.append(_tabular(table, f"{title}. {table.title}"))
     return "\n".join(parts)
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-from fullcontext.report import statistics
+from fullcontext.report import expected, statistics
 from fullcontext.report.curves import Outcome
 from fullcontext.report.findings import Findings
 from fullcontext.report.groups import Group
@@ -45,6 +45,13 @@ def _rows(findings: Findings, group: Group) -> Iterator[Row]:
                 yield from ({**run, **row} for row in _alone(findings, outcome, at))
     for outcome in outcomes:
         yield from _together(outcome)
+    for figure in expected.figures(findings):
+        if figure.group.index == group.index:
+            yield from _expected(figure)
+    yield from _against_baseline(findings, group)
+
+
+def _against_baseline(findings: Findings, group: Group) -> Iterator[Row]:
     for effect in findings.effects:
         if effect.group.index == group.index and effect.found is not None:
             where = {"task": effect.subject.task, "length": effect.subject.length or ""}
@@ -101,6 +108,18 @@ def _together(outcome: Outcome) -> Iterator[Row]:
         name = f"depth bin {at + 1} of {len(curve.mean)}"
         ends = statistics.Interval(float(mean), float(curve.low[at]), float(curve.high[at]))
         yield where | _statistic(name, ends, int(curve.items[at]))
+
+
+def _expected(figure: expected.Figure) -> Iterator[Row]:
+    """A published figure, and what was obtained minus it."""
+    where = {"task": figure.task, "length": figure.length}
+    yield where | {
+        "statistic": f"expected {figure.statistic}",
+        "value": _number(figure.expected),
+    }
+    missing = figure.difference is None
+    difference = expected.UNMEASURED if missing else _number(figure.difference or 0.0)
+    yield where | {"statistic": f"{figure.statistic} minus expected", "value": difference}
 
 
 def _where(outcome: Outcome) -> Row:

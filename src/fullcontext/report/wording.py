@@ -80,3 +80,9 @@ def tokens(amount: float) -> str:
     if amount >= 1024 and amount % 1024 == 0:
         return f"{amount / 1024:.0f}K"
     return f"{amount:,.0f}"
+
+
+def plus_minus(value: float, digits: int = 0) -> str:
+    """± a spread over seeds in points, or nothing where there is one seed."""
+    text = number(value, digits) if digits else points(value)
+    return "" if text == NOTHING else f" ± {text}"

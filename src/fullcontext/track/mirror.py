@@ -79,6 +79,7 @@ class Mirror:
     def __init__(self, sink: Sink) -> None:
         self.sink = sink
         self._on = True
+        self._has_retreated = False
         self._refused: list[tuple[str, Callable[[Sink], None], BaseException]] = []
         self._scalars = _Lane(f"{sink.title}-scalars")
         self._files = _Lane(f"{sink.title}-files")
@@ -93,14 +94,7 @@ class Mirror:
         """Files and tables, in their time; what a sink does not take is tried once more at the end,
         when it may have retreated."""
 
-        def kept() -> None:
-            try:
-                if self._on:
-                    action(self.sink)
-            except BaseException as error:
-                self._refused.append((what, action, error))
-
-        self._files.post(kept)
+        self._files.post(lambda: self._attempt(what, action))
 
     def finish(self, failed: bool) -> None:
         """Ends within the sink's `finish_timeout_s`, whatever happens to the records there."""
@@ -108,18 +102,37 @@ class Mirror:
         if self._on:
             self._scalars.drained(self.sink.finish_timeout_s / 4)
             self._hand_over_files(until - self.sink.finish_timeout_s / 2)
-            finish = self._guarded(lambda: self.sink.finish(failed))
-            self._wait(finish, until - time.monotonic(), "finish")
+            self._wait(
+                self._guarded(lambda: self._close(failed)), until - time.monotonic(), "finish"
+            )
+        if self._on:
+            for what, _, error in self._refused:
+                log.warning("%s did not take %s (%s)", self.sink.title, what, reason(error))
         self._on = False
+
+    def _attempt(self, what: str, action: Callable[[Sink], None]) -> None:
+        try:
+            if self._on:
+                action(self.sink)
+        except BaseException as error:
+            self._refused.append((what, action, error))
 
     def _hand_over_files(self, until: float) -> None:
         if self._files.drained(until - time.monotonic()) and self._refused:
-            again, self._refused = self._refused, []
-            for what, action, _ in again:
+            for what, action, _ in self._all_refused():
                 self.keep(what, action)
             self._files.drained(until - time.monotonic())
-        for what, _, error in self._refused:
-            log.warning("%s did not take %s (%s)", self.sink.title, what, reason(error))
+
+    def _all_refused(self) -> list[tuple[str, Callable[[Sink], None], BaseException]]:
+        refused, self._refused = self._refused, []
+        return refused
+
+    def _close(self, failed: bool) -> str | None:
+        """Finishes; a sink that could not and has retreated is given the files it lost, first."""
+        if self._has_retreated:
+            for what, action, _ in self._all_refused():
+                self._attempt(what, action)
+        return self.sink.finish(failed)
 
     def _wait(self, action: Callable[[], None], seconds: float, what: str) -> None:
         if not self._scalars.post(action).wait(seconds):
@@ -146,6 +159,7 @@ class Mirror:
     def _retreat(self, error: BaseException, action: Callable[[], str | None]) -> None:
         try:
             word = self.sink.retreat(error)
+            self._has_retreated = True
             action()
         except BaseException as worse:
             if self._on:

@@ -5,21 +5,12 @@ torch's FlopCounterMode counts them; the backward pass takes twice the forward's
 once more under activation checkpointing is never counted as work done, but named on its own.
 """
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from fullcontext.data.packing import Price, pairs
 from fullcontext.records import Example
-
-PEAKS = {
-    r"\bA100\b": 312e12,
-    r"\bH100 PCIe\b": 756e12,
-    r"\bH100 NVL\b": 835e12,
-    r"\bG?H[12]00\b": 989.4e12,
-}
-"""Dense bf16 FLOP/s by device name, from NVIDIA's data sheets; the first that matches counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +64,3 @@ def squares(example: Example) -> int:
     context = len(example.context)
     own = (len(asked.prompt) + len(asked.answer) for asked in example.asked)
     return context**2 + sum(n * (context + n) for n in own)
-
-
-def peak(device: str) -> float | None:
-    """Dense bf16 FLOP/s of a device by its name; None where it is not known, and not guessed."""
-    return next((value for name, value in PEAKS.items() if re.search(name, device)), None)

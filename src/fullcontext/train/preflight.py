@@ -7,22 +7,16 @@ from pathlib import Path
 
 from fullcontext import launch
 from fullcontext.compose import ConfigError
-from fullcontext.config import (
-    Accumulate,
-    Checkpointing,
-    ModelConfig,
-    Precision,
-    Strategy,
-    TrainConfig,
-)
+from fullcontext.config import ModelConfig, Strategy, TrainConfig
 from fullcontext.data import manifest, reader
 from fullcontext.model import hub
+from fullcontext.plan import costs, memory
+from fullcontext.plan.memory import Place
+from fullcontext.plan.work import Load
 
 GIB = 1 << 30
 BYTES_PER_PARAMETER = 16
 """fp32 weights, gradients and two moments of AdamW."""
-CHECKPOINT_BYTES = 12
-"""Of a parameter in a checkpoint: fp32 weights and two moments."""
 ASSUMED_CPU_FLOPS = 2e11
 """A desktop CPU's bf16 or fp32 matrix products; only to say how hopeless a 7B model is there."""
 LARGE = 1e9
@@ -77,28 +71,22 @@ def _data(config: TrainConfig) -> list[str]:
 
 
 def needed_bytes(config: TrainConfig) -> float:
-    """State of training in one process, and the activations of one micro-batch, roughly."""
-    sizes = config.model.architecture
-    width = 4 if config.precision is Precision.fp32 else 2
-    kept = {Checkpointing.none: 16, Checkpointing.selective: 9, Checkpointing.full: 2}
-    per_token = sizes.num_layers * sizes.hidden_size * width * kept[config.checkpointing]
-    each = BYTES_PER_PARAMETER + CHECKPOINT_BYTES * config.checkpoint.asynchronous
-    state = each * sizes.num_parameters / _copies_over(config)
-    if config.sharding.accumulate is Accumulate.local and config.sharding.splits_weights:
-        state += 4 * sizes.num_parameters
-    return state + per_token * config.max_tokens
-
-
-def _copies_over(config: TrainConfig) -> int:
-    """Processes over which one copy of the state is spread."""
+    """Of one process at the worst moment of a step with full micro-batches (plan/memory.py)."""
     here = launch.place()
-    match config.sharding.strategy:
-        case Strategy.full_shard:
-            return here.size
-        case Strategy.hybrid:
-            return config.sharding.shard_size or here.local_size
-        case _:
-            return 1
+    where = Place(here.size, here.local_size, "cuda" if _has_gpu() else "cpu")
+    return memory.peak(config, [[fullest(config)]] * 2, where).total
+
+
+def fullest(config: TrainConfig) -> Load:
+    """A micro-batch as large as may be: the longest contexts, each with its questions."""
+    longest = max(stage.context_range[1] for stage in config.data.all_stages)
+    tokens = min(config.row_tokens, longest * config.batch_size)
+    number = max(1, tokens // longest)
+    asked = config.plan.question_tokens + config.plan.answer_tokens
+    labels = config.plan.answer_tokens * config.data.questions_per_context * number
+    masked = asked * config.data.questions_per_context * tokens
+    squares = tokens * min(tokens, longest)
+    return Load(tokens, 2 * tokens, masked, squares, squares // 2, labels, 2 * number)
 
 
 def _memory(config: TrainConfig) -> list[str]:
@@ -199,12 +187,8 @@ def _attention(config: TrainConfig) -> list[str]:
 def _disk(config: TrainConfig, folder: Path) -> list[str]:
     place = next(p for p in (folder, *folder.resolve().parents) if p.exists())
     free = shutil.disk_usage(place).free
-    parameters, settings = config.model.architecture.num_parameters, config.checkpoint
-    number = settings.keep + 1
-    if settings.keep_every is not None:
-        number += config.steps // settings.keep_every
-    exported = 0 if not settings.export else 4 if settings.export_dtype is Precision.fp32 else 2
-    needed = parameters * (CHECKPOINT_BYTES * number + exported)
+    planned = costs.storage(config)
+    number, needed = planned.number, planned.total
     if needed <= free:
         return []
     return [

@@ -9,8 +9,8 @@ from fullcontext.config import TrainConfig
 from fullcontext.store import differences
 
 LAYOUT = (
-    "attention", "checkpoint", "checkpointing", "hardware", "log_every", "max_tokens", "profile",
-    "sharding", "threads", "tracking",
+    "attention", "budget", "checkpoint", "checkpointing", "hardware", "log_every", "max_tokens",
+    "plan", "profile", "sharding", "threads", "tracking",
 )  # fmt: skip
 """Settings that change where and how fast a run computes, but not what beyond float error."""
 
@@ -24,7 +24,7 @@ def settled(config: TrainConfig, info: RunInfo) -> TrainConfig:
     path = info.output_dir / "config.yaml"
     if config.resume is None:
         if path.exists():
-            _refuse_other(plain(read_yaml(path, TrainConfig)), plain(config), info.output_dir)
+            refuse_other(plain(read_yaml(path, TrainConfig)), plain(config), info.output_dir)
         return config
     if Path(config.resume).resolve() != info.output_dir.resolve():
         raise ConfigError(
@@ -63,7 +63,8 @@ def _with(own: Any, given: Any, keys: list[str]) -> Any:
         raise ConfigError(f"{error} (the run's other settings are its own)") from error
 
 
-def _refuse_other(there: object, here: object, folder: Path) -> None:
+def refuse_other(there: object, here: object, folder: Path) -> None:
+    """Raises ConfigError if two plain configs differ in what a run is made of."""
     differing = [
         f"{key}: {old!r} there, {new!r} here"
         for key, old, new in differences(there, here)

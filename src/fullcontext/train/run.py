@@ -4,7 +4,7 @@ import json
 import logging
 from contextlib import ExitStack
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fullcontext import launch, provenance
 from fullcontext.compose import ConfigError, RunInfo
@@ -14,16 +14,13 @@ from fullcontext.model import sharding, tokenizer
 from fullcontext.records import Answer, Example
 from fullcontext.store import alone, read_lines, write_aside
 from fullcontext.track import METRICS, Tracker
-from fullcontext.train import export, preparation, profiling, reference
+from fullcontext.train import export, limits, planning, preparation, profiling, reference
 from fullcontext.train.card import model_card
 from fullcontext.train.console import Console
 from fullcontext.train.loop import Diverged, Loop, Step, bad_record
 from fullcontext.train.peers import PeerError, Peers
 from fullcontext.train.saving import Saver
-from fullcontext.train.status import Status
-
-if TYPE_CHECKING:
-    pass
+from fullcontext.train.status import Status, named
 
 log = logging.getLogger("fullcontext")
 BAD_STEPS = "bad_steps.jsonl"
@@ -35,7 +32,7 @@ def run(config: TrainConfig, info: RunInfo) -> float | None:
     Of several ranks all take the same steps; the first one alone writes the folder.
     """
     folder = info.output_dir
-    name = config.name or info.choices.get("experiments") or "baseline"
+    name = config.name or named(folder) or info.choices.get("experiments") or "baseline"
     with launch.world(config.threads, config.sharding.timeout_s) as world, ExitStack() as held:
         if world.is_main:
             held.enter_context(alone(folder, "training in"))
@@ -51,9 +48,15 @@ def run(config: TrainConfig, info: RunInfo) -> float | None:
             if isinstance(error, Diverged):
                 raise ConfigError(str(error)) from error
             raise
+        if stop.name == limits.BUDGET:
+            log.info(
+                "stopped by %s, budget.gpu_hours=%s; all is saved, go on with: python train.py"
+                " resume=%s budget.gpu_hours=MORE", stop.name, config.budget.gpu_hours, folder,
+            )  # fmt: skip
+            raise SystemExit(launch.OVER_BUDGET)
         if stop.name and status.state == "stopped":
             log.info("stopped by %s; go on with: python train.py resume=%s", stop.name, folder)
-            raise SystemExit(launch.STOPPED)
+            raise launch.stopped()
         return loss
 
 
@@ -62,7 +65,7 @@ class _Run:
         self, config: TrainConfig, info: RunInfo, world: launch.World, name: str, status: Status
     ) -> None:
         self.config, self.info, self.world, self.name = config, info, world, name
-        self.folder, self.status = info.output_dir, status
+        self.folder, self.status, self.stopped = info.output_dir, status, "stopped"
         self.peers = Peers.found()
         self.saver = Saver(self.folder, config, self.peers)
         self.encoder = Encoder(tokenizer.load(config.model))
@@ -77,10 +80,12 @@ class _Run:
         self.loop = Loop(config, model, self.mixture, world.device, share)
         reference.attach(self.loop, self.folder)
         self._restore()
+        self.limits = planning.limits(config, world, self.loop.progress.seconds)
         self.tracker: Tracker | None = None
         if world.is_main:
             if not (self.folder / "config.yaml").exists():
                 provenance.write(self.folder, config, info)
+            planning.write(self.folder, config, world, self.mixture)
             self.tracker = Tracker(
                 self.folder, config, info, name=name, verb="train", step=self.loop.progress.step
             )
@@ -128,7 +133,7 @@ class _Run:
             if self.tracker is not None:
                 self.tracker.finish(failed)
             if not failed and self.loop.progress.step < steps:
-                self.status.write("stopped", self.loop.progress.step)
+                self.status.write(self.stopped, self.loop.progress.step)
 
     def _after(self, done: Step, show: Any, stop: launch.StopFlag) -> bool:
         """Records a step, saves and probes where due; whether the run was asked to stop."""
@@ -141,10 +146,21 @@ class _Run:
         self.status.tick(progress.step, progress.seconds)
         if progress.step % self.config.checkpoint.every_steps == 0:
             self._save()
+        why = self.limits.reached(
+            done.seconds, progress.step, self.config.steps, self.saver.longest_s
+        )
+        stop.name = stop.name or why
         if stop.agree():
+            self._agree_on_budget(stop)
             return True
         self._probe_if_due()
         return False
+
+    def _agree_on_budget(self, stop: launch.StopFlag) -> None:
+        """All ranks end for the same reason, whichever of them saw it."""
+        if launch.sum_floats([float(stop.name == limits.BUDGET)])[0]:
+            stop.name = limits.BUDGET
+            self.stopped = launch.OVER_BUDGET_STATE
 
     def _log(self, step: int, values: dict[str, Any]) -> None:
         if self.tracker is not None:
@@ -188,7 +204,7 @@ class _Run:
                 given = launch.gather([asdict(answer) for answer in own])
                 together = [Answer(**record) for part in given for record in part]
                 together.sort(key=lambda answer: (answer.length, answer.set, answer.position))
-                answers[task] = score.with_strict(together)
+                answers[task] = score.with_strict(together, contexts.golds(sets))
         return answers
 
     def _totals(self) -> dict[str, float]:
@@ -207,6 +223,7 @@ class _Run:
         from fullcontext.report import data_figures
 
         self._save()
+        self.status.value = self._last_logged("loss")
         if last is None and preparation.is_export(self.folder / "export"):
             log.info("%s is finished already", self.folder)
             self.status.write("finished", self.loop.progress.step, self.loop.progress.seconds)
@@ -235,6 +252,10 @@ class _Run:
                 f"the model was trained, but not exported ({error}); make room and write the export"
                 f" alone with: python train.py resume={self.folder}"
             ) from error
+
+    def _last_logged(self, key: str) -> float | None:
+        values = [line[key] for line in read_lines(self.folder / METRICS) if key in line]
+        return values[-1] if values else None
 
     def _scores(self) -> dict[str, float]:
         """What the last probe of the run logged."""

@@ -3,6 +3,7 @@
 import json
 import logging
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -35,10 +36,12 @@ class Saver:
         """Step of the newest whole checkpoint; -1 if there is none."""
         self.failed: dict[int, str] = {}
         """Step -> why it could not be written."""
+        self.longest_s = 0.0
+        """Seconds of the longest save so far, from its beginning until it was whole."""
         on_gpu = torch.cuda.is_available()
         self._stager = DefaultStager(StagingOptions(on_gpu, False, False, on_gpu))
         self._thread: threading.Thread | None = None
-        self._begun = -1
+        self._begun, self._begun_s = -1, 0.0
 
     def restore(self, model: Any, optimizer: torch.optim.Optimizer) -> dict[str, Any] | None:
         """Puts the newest whole checkpoint back and returns its `extra`; None if there is none.
@@ -81,7 +84,7 @@ class Saver:
         if step == self._begun:
             return
         self.wait()
-        self._begun = step
+        self._begun, self._begun_s = step, time.monotonic()
         given = checkpoint.state(model, optimizer)
         text = json.dumps({"step": step, **extra, "config": plain(self.config)})
         if not self.config.checkpoint.asynchronous:
@@ -104,6 +107,7 @@ class Saver:
             )  # fmt: skip
             return
         self.saved = step
+        self.longest_s = max(self.longest_s, time.monotonic() - self._begun_s)
         settings = self.config.checkpoint
         if self.peers.is_first:
             try:

@@ -19,6 +19,8 @@ class Status:
         self.id, self.state = "", "starting"
         self.ranks, self.device = 1, ""
         """How many processes train, and on what: "cuda" or "cpu"; hours of devices come of it."""
+        self.value: float | None = None
+        """What the run gives to a sweep that optimises: its last loss, when it is finished."""
         self._step, self._seconds, self._written = 0, 0.0, 0.0
 
     def tick(self, step: int, seconds: float) -> None:
@@ -47,5 +49,12 @@ class Status:
             "seconds": round(self._seconds if seconds is None else seconds, 3),
             "ranks": self.ranks,
             "device": self.device,
+            "value": self.value,
         }
         write_aside(self.folder / "status.json", json.dumps(record, indent=1))
+
+
+def named(folder: Path) -> str | None:
+    """What the folder's run was called when it began: `resume=` is told no experiment."""
+    path = folder / "status.json"
+    return str(json.loads(path.read_text())["name"]) if path.exists() else None

@@ -11,6 +11,7 @@ import torch
 from fullcontext.config import Checkpointing, Precision, TrainConfig
 from fullcontext.data.packing import Price
 from fullcontext.objective.batch import LossSum
+from fullcontext.plan import hardware
 from fullcontext.records import Example, Ids, Row
 from fullcontext.train import flops
 
@@ -92,7 +93,8 @@ class Gauge:
         self.peak = config.hardware.peak_flops
         """FLOP/s of one device at its best; None leaves utilisation out."""
         if self.peak is None and device.type == "cuda" and config.precision is Precision.bf16:
-            self.peak = flops.peak(torch.cuda.get_device_name(device))
+            known = hardware.of_device(torch.cuda.get_device_name(device))
+            self.peak = known.peak_flops if known else None
 
     def read(self, examples: Sequence[Example], seconds: float, waited: float) -> dict[str, float]:
         """For the log: FLOP/s and utilisation of one device, waiting for data, memory.
@@ -120,5 +122,10 @@ class Gauge:
             most = torch.cuda.max_memory_allocated(self.device)
             torch.cuda.reset_peak_memory_stats(self.device)
             return most
-        resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return resident if sys.platform == "darwin" else resident * 1024
+        return resident()
+
+
+def resident() -> int:
+    """The most main memory this process ever had, in bytes."""
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else most * 1024

@@ -1,0 +1,1 @@
+"""Runs that other machines, or other times, make: submitted once, interrupted, continued, found."""

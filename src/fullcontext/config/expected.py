@@ -1,0 +1,33 @@
+"""Published figures that a run is held against."""
+
+from collections.abc import Mapping
+
+from fullcontext.config import check
+from fullcontext.config.probing import TASKS
+
+ALL = "val"
+"""Stands for the plain mean of VaL's three tasks, as in the paper's tables."""
+STATISTICS = ("avg", "gap", "litm", "worst", "strict")
+
+
+def checked(key: str, expected: Mapping[str, float]) -> None:
+    """Refuses names that no report measures, and figures that are not in points of 100.
+
+    `probe/TASK/STATISTIC` is a probe at its only length, `probe/TASK/LENGTH/STATISTIC` the one at
+    so many tokens; `eval/TASK/METRIC` is of evaluate.py, by the names of its table.
+    """
+    for name, value in expected.items():
+        check.within(f"{key}.{name}", value, -100, 100)
+        match name.split("/"):
+            case ["probe", task, *length, statistic] if len(length) < 2:
+                check.one_of(f"{key}.{name}", task, (*TASKS, ALL))
+                check.one_of(f"{key}.{name}", statistic, STATISTICS)
+                if length and not length[0].isdigit():
+                    raise ValueError(f"{key}.{name}: {length[0]!r} is no number of tokens")
+            case ["eval", _, _]:
+                pass
+            case _:
+                raise ValueError(
+                    f"{key}.{name} is no metric; write probe/TASK/STATISTIC,"
+                    " probe/TASK/LENGTH/STATISTIC or eval/TASK/METRIC"
+                )

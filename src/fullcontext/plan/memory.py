@@ -1,0 +1,293 @@
+"""What a rank has to hold at the worst moment of a step, by what it is for.
+
+The saved activations are those of transformers' Mistral, Llama and Qwen 2 layers under train.py's
+block attention, tensor by tensor; tests/plan/test_memory.py compares them with what autograd keeps.
+A step is followed through three moments: the turn from the forward to the backward pass, the
+backward pass of every layer, and the update.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from fullcontext.config import (
+    Accumulate,
+    ArchitectureConfig,
+    ContextParallelBy,
+    Precision,
+    Strategy,
+    TrainConfig,
+)
+from fullcontext.plan.work import Load, recomputed_layers
+
+GIB = 1 << 30
+Parts = dict[str, float]
+"""Bytes by what they are for."""
+UPDATED_ALONE = 2
+"""Copies of a weight while AdamW updates it, on a CPU; on a GPU torch's default updates all weights
+at once, with one copy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a run is: how many ranks, how many of them to a machine, and on what."""
+
+    ranks: int
+    per_machine: int
+    device: str = "cuda"
+    """cuda or cpu."""
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Bytes of a rank at its worst moment."""
+
+    moment: str
+    parts: Parts
+    """On the device; on a CPU there is nothing else."""
+    host: Parts
+    """In main memory, where the device has its own."""
+
+    @property
+    def total(self) -> float:
+        """On the device."""
+        return sum(self.parts.values())
+
+    @property
+    def host_total(self) -> float:
+        """In main memory."""
+        return sum(self.host.values())
+
+
+def shards(config: TrainConfig, place: Place) -> int:
+    """Ranks that share one copy of the state."""
+    match config.sharding.strategy:
+        case Strategy.full_shard:
+            return place.ranks
+        case Strategy.hybrid:
+            return min(place.ranks, config.sharding.shard_size or place.per_machine)
+        case _:
+            return 1
+
+
+def layer_parameters(sizes: ArchitectureConfig) -> int:
+    """Weights of a decoder layer."""
+    outer = sizes.vocab_size * sizes.hidden_size * (1 if sizes.tie_embeddings else 2)
+    return (sizes.num_parameters - outer - sizes.hidden_size) // sizes.num_layers
+
+
+def peak(config: TrainConfig, rounds: Sequence[Sequence[Load]], place: Place) -> Memory:
+    """The worst moment of a step with these micro-batches, the heaviest of them last.
+
+    A checkpoint is taken to be on its way; the first step, which has no optimizer state yet, and
+    what happens outside of steps (probes, the export) are not counted.
+    """
+    heaviest = max((load for each in rounds for load in each), key=_weight(config))
+    step = _Step(config, heaviest, len(rounds), place)
+    moment, parts = max(step.moments(), key=lambda found: sum(found[1].values()))
+    host = step.host()
+    if place.device == "cpu":
+        parts, host = parts | host, {}
+    return Memory(
+        moment, {k: v for k, v in parts.items() if v}, {k: v for k, v in host.items() if v}
+    )
+
+
+def _weight(config: TrainConfig) -> "_Weight":
+    return _Weight(config)
+
+
+@dataclass(frozen=True, slots=True)
+class _Weight:
+    """Orders micro-batches by what they hold."""
+
+    config: TrainConfig
+
+    def __call__(self, load: Load) -> float:
+        saved = _Saved(self.config, load)
+        return saved.layer * self.config.model.architecture.num_layers + saved.logits
+
+
+class _Saved:
+    """Bytes that the backward pass of a micro-batch needs, on one rank."""
+
+    def __init__(self, config: TrainConfig, load: Load) -> None:
+        sizes, degree = config.model.architecture, config.sharding.context_parallel
+        self.is_fp32 = config.precision is Precision.fp32
+        self.is_cast = not self.is_fp32 and config.sharding.splits_weights
+        """Whether weights and hidden states are in bf16; else autocast makes what is needed."""
+        self.width = 4 if self.is_fp32 else 2
+        """Of a matrix product's operands."""
+        self.stream = 2 if self.is_cast else 4
+        """Of the hidden states between layers."""
+        by = config.sharding.exchange_by(sizes.num_heads, sizes.num_kv_heads)
+        self.by_keys = degree > 1 and by is ContextParallelBy.keys
+        self.tokens = load.tokens / degree
+        self.keys = load.keys if self.by_keys else load.keys / degree
+        self.masked = load.masked / degree if self.by_keys else load.masked
+        self.is_whole = load.blocks == 1 and not self.by_keys
+        self.labels = load.labels
+        self.sizes = sizes
+        self.attended = sizes.num_heads * sizes.head_dim
+        self.kv = sizes.num_kv_heads * sizes.head_dim
+
+    @property
+    def layer(self) -> float:
+        """Of one decoder layer."""
+        hidden, inner = self.sizes.hidden_size, self.sizes.intermediate_size
+        # Two norms, each: its input and what it scales, in fp32 but for hidden states in bf16,
+        # whose fp32 copy is one of the two; and what the products take, which autocast copies.
+        if self.is_fp32:
+            norms = 2 * 12 * hidden
+        elif self.is_cast:
+            norms = 2 * 8 * hidden
+        else:
+            norms = 2 * 8 * hidden + (3 + 2) * 2 * hidden
+        states = 2 * self.attended + 4 * inner  # queries, the output, and what gates the MLP
+        if self.is_whole:
+            states += 2 * self.kv
+        else:
+            states += self.attended  # the outputs of the blocks are put together
+        per_token = norms + self.width * states + 4 * self.sizes.num_heads + 8
+        over_keys = 0.0 if self.is_whole else self.width * 2 * self.kv * self.keys
+        return per_token * self.tokens + over_keys + self.width * self.masked
+
+    @property
+    def around(self) -> float:
+        """Outside of the layers: the last norm, the rotary table, ids and the block table."""
+        hidden = self.sizes.hidden_size
+        norm = 2 * 4 * hidden if self.stream == 4 else 6 * hidden
+        rotary = 2 * self.stream * self.sizes.head_dim
+        return (norm + rotary + 40) * self.tokens + 8 * self.keys
+
+    @property
+    def kept(self) -> float:
+        """The input of a layer that is computed again."""
+        return self.stream * self.sizes.hidden_size * self.tokens
+
+    @property
+    def passing(self) -> float:
+        """Gradients of activations on their way through a layer."""
+        inner = self.width * self.sizes.intermediate_size
+        return (inner + 2 * self.stream * self.sizes.hidden_size) * self.tokens
+
+    @property
+    def logits(self) -> float:
+        """At the labelled positions: logits or their gradient, and log-probabilities."""
+        return self.labels * self.sizes.vocab_size * (8 if self.is_fp32 else 10)
+
+    @property
+    def exchanged(self) -> float:
+        """What ranks that hold pieces of a row send and get in a layer."""
+        if self.by_keys:  # all keys and values of the row: padded, gathered, put together
+            return 2 * self.width * 2 * self.kv * self.keys
+        return 3 * self.width * (self.attended + 2 * self.kv) * self.tokens
+
+
+class _Step:
+    """A rank's bytes through one step."""
+
+    def __init__(self, config: TrainConfig, load: Load, rounds: int, place: Place) -> None:
+        self.config, self.place, self.rounds = config, place, rounds
+        self.saved = _Saved(config, load)
+        sizes = config.model.architecture
+        self.layers, self.layer = sizes.num_layers, layer_parameters(sizes)
+        self.all, self.outer = sizes.num_parameters, sizes.vocab_size * sizes.hidden_size
+        self.shards = shards(config, place)
+        self.again = recomputed_layers(config.checkpointing, self.layers)
+        self.is_spread = config.sharding.strategy is not Strategy.none
+        self.holds_own = not config.sharding.cpu_offload or place.device == "cpu"
+
+    def moments(self) -> Iterator[tuple[str, Parts]]:
+        """Every moment that may be the worst."""
+        yield "loss", self._loss()
+        yield "gradient of the head", self._head()
+        for below in range(self.layers - 1, -1, -1):
+            yield f"backward pass of layer {below + 1}", self._backward(below)
+        yield "update", self._update()
+
+    def host(self) -> Parts:
+        """In main memory: what is kept there between uses, and a checkpoint on its way."""
+        own = self.all / self.shards
+        found: Parts = {}
+        if not self.holds_own:
+            found = {"weights": 4 * own, "gradients": 4 * own, "optimizer": 8 * own}
+        if self.config.checkpoint.asynchronous:
+            found["checkpoint copy"] = 12 * own
+        return found
+
+    def _loss(self) -> Parts:
+        return self._turn() | {"logits": self.saved.logits}
+
+    def _head(self) -> Parts:
+        """The gradient of the logits, and that of the head in their dtype and in fp32."""
+        width = self.saved.width
+        logits = self.saved.labels * self.config.model.architecture.vocab_size * width
+        on_way = self.outer * (4 if self.saved.is_fp32 else 6)
+        return self._turn() | {"logits": logits, "gradients on their way": on_way}
+
+    def _turn(self) -> Parts:
+        """Between the forward and the backward pass; gradients of micro-batches before this."""
+        held = self._state(self._held(0) if self.rounds > 1 else 0.0)
+        return held | {"saved activations": self._layers(self.layers) + self.saved.around}
+
+    def _backward(self, below: int) -> Parts:
+        """In the layer that has so many others below it."""
+        saved = self.saved
+        is_again = self._is_again(below)
+        return self._state(self._held(self.layers - 1 - below)) | {
+            "saved activations": self._layers(below + (not is_again)) + saved.kept * is_again,
+            "recompute": saved.layer * is_again,
+            "activation gradients": saved.passing,
+            "gradients on their way": self._unreduced(),
+            "context parallel": self._exchanged(),
+        }
+
+    def _update(self) -> Parts:
+        own = self.all / self.shards * self.holds_own
+        held = self._state(4 * own)
+        held.pop("gathered weights", None)
+        held.pop("bf16 weights", None)
+        copies = 4 * own
+        if self.place.device == "cpu":
+            copies = UPDATED_ALONE * 4 * self.outer / self.shards
+        return held | {"update": copies}
+
+    def _state(self, gradients: float) -> Parts:
+        own = self.all / self.shards * self.holds_own
+        width = self.saved.width
+        found: Parts = {"weights": 4 * own, "optimizer": 8 * own, "gradients": gradients}
+        if self.shards > 1:
+            # The root stays gathered through a pass; of the layers the one at work, the next one,
+            # and the buffer that both came in.
+            root = self.all - self.layers * self.layer
+            found["gathered weights"] = width * (root + 3 * self.layer)
+        elif width == 2:
+            inner = self.all - self.outer * (not self.config.model.architecture.tie_embeddings)
+            found["bf16 weights"] = 2 * inner
+        return found
+
+    def _held(self, done: int) -> float:
+        """Gradients there are when the backward pass has gone through so many layers."""
+        own = 4 * self.all / self.shards * self.holds_own
+        whole = self.config.sharding.accumulate is Accumulate.local and self.is_spread
+        if self.rounds > 1:
+            return 4 * self.all if whole else own
+        return own * (self.outer + done * self.layer) / self.all
+
+    def _unreduced(self) -> float:
+        """Gradients of the layer at work: whole, and in fp32 on their way to other ranks."""
+        if self.is_spread:
+            return (self.saved.width + 4) * self.layer
+        sizes = self.config.model.architecture
+        return 4 * sizes.hidden_size * sizes.intermediate_size * (self.rounds > 1)
+
+    def _is_again(self, place: int) -> bool:
+        return self.again == self.layers or (self.again > 0 and place % 2 == 0)
+
+    def _layers(self, number: int) -> float:
+        """What the first layers keep."""
+        again = number if self.again == self.layers else -(-number // 2) * (self.again > 0)
+        return again * self.saved.kept + (number - again) * self.saved.layer
+
+    def _exchanged(self) -> float:
+        return self.saved.exchanged * (self.config.sharding.context_parallel > 1)

@@ -1,0 +1,143 @@
+"""The runs that Hydra would launch for a command line, and where; nothing is launched."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+from fullcontext import compose
+from fullcontext.compose import ConfigError
+from fullcontext.config import TrainConfig
+from fullcontext.launch import place as started
+from fullcontext.plan.memory import Place
+
+PER_MACHINE = 8
+MOST = 2000
+"""Points of a sweep that are planned."""
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """What a SLURM profile asks for."""
+
+    name: str | None = None
+    devices: int | None = None
+    per_machine: int | None = None
+    minutes: int | None = None
+    """Time limit of a job."""
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One run of a command line."""
+
+    words: tuple[str, ...]
+    """What is swept, at this point."""
+    config: TrainConfig
+    profile: Profile
+
+
+def points(words: Sequence[str]) -> list[Point]:
+    """Every run that `train.py WORDS` would launch: one, or those of a sweep.
+
+    Raises ConfigError for words that do not compose and for sweeps without a list of values
+    (Optuna's), whose points are not known before.
+    """
+    from hydra.errors import HydraException
+
+    flags = [word for word in words if word.startswith("-")]
+    unknown = [flag for flag in flags if flag not in ("-m", "--multirun")]
+    if unknown:
+        raise ConfigError(f"plan.py does not know {unknown[0]}; see plan.py --help")
+    given = [word for word in words if not word.startswith("-")]
+    try:
+        fixed, axes = _axes(given)
+        combined = list(product(*axes.values()))
+        if len(combined) > MOST:
+            raise ConfigError(f"the sweep has {len(combined):,} points; plan.py plans {MOST:,}")
+        made = []
+        for values in combined:
+            swept = tuple(f"{key}={value}" for key, value in zip(axes, values, strict=True))
+            cfg = _composed([*fixed, *swept])
+            config = compose.typed(_without_hydra(cfg), TrainConfig)
+            made.append(Point(swept, config, _profile(cfg)))
+        return made
+    except HydraException as error:
+        raise ConfigError(str(error).splitlines()[0]) from error
+
+
+def place(config: TrainConfig, profile: Profile, device: str) -> Place:
+    """Where a run would be: `plan.gpus`, else the profile's devices, else the processes started."""
+    here = started()
+    ranks = config.plan.gpus or profile.devices or here.size
+    machine = config.plan.gpus_per_machine or profile.per_machine or PER_MACHINE
+    return Place(ranks, min(ranks, machine), device)
+
+
+def _axes(words: list[str]) -> tuple[list[str], dict[str, list[str]]]:
+    """What is fixed, and each swept key with its values: of the command line and of `sweeps=`."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    parser = OverridesParser.create()
+    parsed = list(zip(words, parser.parse_overrides(words), strict=True))
+    fixed = [word for word, each in parsed if not each.is_sweep_override()]
+    axes = {
+        each.get_key_element(): list(each.sweep_string_iterator())
+        for _, each in parsed
+        if each.is_sweep_override()
+    }
+    sweeper = _composed(fixed).hydra.sweeper
+    if "direction" in sweeper:
+        raise ConfigError(
+            "hydra/sweeper=optuna chooses its points as it goes; plan one of them, and multiply by"
+            " hydra.sweeper.n_trials"
+        )
+    named = {word.partition("=")[0].lstrip("+~") for word in words}
+    for key, value in (sweeper.get("params") or {}).items():
+        if key in named:
+            continue  # the command line has the last word
+        word = f"{key}={value}"
+        each = parser.parse_override(word)
+        if each.is_sweep_override():
+            axes[key] = list(each.sweep_string_iterator())
+        else:
+            fixed.append(word)
+    return fixed, axes
+
+
+def _composed(words: list[str]) -> Any:
+    from hydra import initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+
+    compose.register()
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(compose.ROOT / "conf"), version_base="1.3"):
+        from hydra import compose as hydra_compose
+
+        return hydra_compose("train", overrides=words, return_hydra_config=True)
+
+
+def _without_hydra(cfg: Any) -> Any:
+    from omegaconf import open_dict
+
+    bare = cfg.copy()
+    with open_dict(bare):
+        del bare["hydra"]
+    return bare
+
+
+def _profile(cfg: Any) -> Profile:
+    """Of `slurm=`: nodes times devices, or times tasks where none are asked for."""
+    from omegaconf import OmegaConf
+
+    name = cfg.hydra.runtime.choices.get("slurm")
+    if name is None:
+        return Profile()
+    launcher = OmegaConf.to_container(cfg.hydra.launcher, resolve=False)
+    assert isinstance(launcher, dict)
+    tasks = launcher.get("tasks_per_node")
+    each = launcher.get("gpus_per_node") or (tasks if isinstance(tasks, int) else None)
+    nodes = launcher.get("nodes") or 1
+    devices = int(nodes) * int(each) if each else None
+    minutes = launcher.get("timeout_min")
+    return Profile(str(name), devices, int(each) if each else None, minutes)
