@@ -5,6 +5,7 @@ assembled, `training.py` and `sharding.py` how a model is built and trained, `ve
 script takes.
 """
 
+from fullcontext.config.adapter import PROJECTIONS, Adapter, AdapterConfig, Quantize
 from fullcontext.config.corpus import (
     ChatInstructions,
     CorpusConfig,
@@ -121,8 +122,11 @@ from fullcontext.config.writing import (
 
 __all__ = [
     "KINDS",
+    "PROJECTIONS",
     "TASKS",
     "Accumulate",
+    "Adapter",
+    "AdapterConfig",
     "AnswerStyle",
     "AnswererConfig",
     "ArchitectureConfig",
@@ -189,6 +193,7 @@ __all__ = [
     "ProfileConfig",
     "Prompting",
     "PromptsConfig",
+    "Quantize",
     "QuestionPosition",
     "ReplayConfig",
     "ReportConfig",
