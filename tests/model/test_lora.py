@@ -56,7 +56,8 @@ def test_the_weights_of_the_model_stay_bit_for_bit() -> None:
     kept = {n.replace(".base_layer", ""): p for n, p in after.named_parameters()}
     for name, weight in before.named_parameters():
         assert torch.equal(weight, kept[name])
-    assert lora.base_sum(after) == lora._sum(before)
+    lora.attach(before, settings(), seed=2)
+    assert lora.attached(after).base_sum == lora.attached(before).base_sum
 
 
 def test_only_the_adapters_are_trained_and_their_number_is_known() -> None:
@@ -87,10 +88,8 @@ def test_the_merged_weights_compute_what_the_adapted_model_does(quantize: Quanti
     if quantize is Quantize.nf4:
         pytest.importorskip("bitsandbytes")
     _, after = taught(settings(quantize))
-    weights = {n: p for n, p in after.named_parameters() if "lora_" not in n}
-    merged = lora.merged(after, weights)
     plain = model()
-    found = {n: w.whole() if isinstance(w, lora.Merging) else w for n, w in merged.items()}
+    found = {name: lora.whole(weight) for name, weight in lora.merged(after).items()}
     assert set(found) == {name for name, _ in plain.named_parameters()}
     plain.load_state_dict(found, strict=False)
     torch.testing.assert_close(
@@ -112,7 +111,7 @@ def test_four_bits_hold_the_products_of_the_layers_and_their_gradients_pass() ->
 
 def test_peft_reads_what_is_saved_and_so_does_load(tmp_path: Path) -> None:
     before, after = taught(settings())
-    lora.save(tmp_path, after, settings(), "base", write=True)
+    lora.save(tmp_path, after)
     theirs = PeftModel.from_pretrained(copy.deepcopy(before), str(tmp_path))
     torch.testing.assert_close(theirs(input_ids=IDS).logits, after(input_ids=IDS).logits)
     again = copy.deepcopy(before)
@@ -123,7 +122,7 @@ def test_peft_reads_what_is_saved_and_so_does_load(tmp_path: Path) -> None:
 
 def test_other_adapters_are_refused_by_name(tmp_path: Path) -> None:
     before, after = taught(settings(), steps=0)
-    lora.save(tmp_path, after, settings(), None, write=True)
+    lora.save(tmp_path, after)
     lora.attach(before, settings(targets=["q_proj"]), seed=1)
     with pytest.raises(ConfigError, match="no place for: base_model"):
         lora.load(before, tmp_path)

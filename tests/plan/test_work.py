@@ -56,7 +56,7 @@ def test_a_step_of_the_loop_runs_as_many_flops_as_planned(train_config, words: l
 def test_the_price_from_sizes_is_that_of_the_built_model(train_config, model: str) -> None:
     config = train_config("data=key_value_symbols", f"model={model}", "sharding=none")
     built = load.load(config.model, config.positions)
-    assert work.price(config.model.architecture) == flops.price(built)
+    assert work.price(config) == flops.price(built)
 
 
 def test_the_parameters_of_known_models_are_theirs(train_config) -> None:

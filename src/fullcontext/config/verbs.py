@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from fullcontext.config import check, expected
+from fullcontext.config.adapter import AdapterConfig
 from fullcontext.config.corpus import CorpusConfig, InstructionsConfig
 from fullcontext.config.data import DataConfig, LengthLaw
 from fullcontext.config.planning import BudgetConfig, HardwareConfig, PlanConfig
@@ -77,6 +78,7 @@ class TrainConfig:
     attention: AttentionConfig
     probe: ProbeConfig
     tracking: TrackingConfig
+    adapter: AdapterConfig = field(default_factory=AdapterConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     hardware: HardwareConfig = field(default_factory=HardwareConfig)

@@ -112,6 +112,10 @@ class Price:
     """Of attention in all layers, for each query and key that it sees."""
     label: int = 2 * 4096 * 32000
     """Of the output head, for each supervised token."""
+    frozen: int = 0
+    """Of `token`, products with weights that stay: they get no gradient of their own."""
+    frozen_label: int = 0
+    """The same of `label`."""
 
     def of(self, example: Example) -> int:
         """Forward FLOPs of an example: its context once, and each question over the context."""

@@ -5,7 +5,7 @@ it. Whatever trains, shards or saves a model finds the adapters as its only trai
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,24 +24,46 @@ SETTINGS, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 """Of a folder that peft reads."""
 BLOCK = 64
 """Weights that share a scale in four bits."""
-_SUM = "fullcontext_base_sum"
+_ATTACHED = "fullcontext_adapters"
+
+
+@dataclass(frozen=True, slots=True)
+class Attached:
+    """What a model says of its adapters."""
+
+    config: AdapterConfig
+    base: str | None
+    """Name of the model that they belong to; None of one with random weights."""
+    base_sum: int
+    """A sum over the bits of its weights before any quantising, by which others are noticed."""
+
+
+def attached(model: Any) -> Attached | None:
+    """The adapters that `attach` gave a model; None if it has none."""
+    found: Attached | None = getattr(model, _ATTACHED, None)
+    return found
 
 
 def attach(
-    model: Any, config: AdapterConfig, seed: int, compute: torch.dtype = torch.float32
+    model: Any,
+    config: AdapterConfig,
+    seed: int,
+    compute: torch.dtype = torch.float32,
+    device: torch.device | str = "cpu",
 ) -> None:
     """Freezes a model of fp32 weights and gives it adapters, in place; their product begins at 0.
 
-    With `quantize` the frozen products are held in four bits and computed in `compute`. The
-    adapters are drawn from the seed alone. Raises ConfigError if a target is not in the model, or
-    a package is not here.
+    With `quantize` the frozen products are held in four bits, on `device`, where they are to stay,
+    and computed in `compute`. The adapters are drawn from the seed alone. Raises ConfigError if a
+    target is not in the model, or a package is not here.
     """
     _refuse_unknown(model, config)
     peft = _package("peft", "adapter.kind=lora")
     model.requires_grad_(False)
-    setattr(model, _SUM, _sum(model))
+    made = Attached(config, model.config.name_or_path or None, _sum(model))
+    setattr(model, _ATTACHED, made)
     if config.quantize is Quantize.nf4:
-        _quantise(model, config, compute)
+        _quantise(model, config, compute, device)
     settings = peft.LoraConfig(
         r=config.rank, lora_alpha=config.alpha, target_modules=list(config.targets),
         lora_dropout=0.0, bias="none",
@@ -49,13 +71,6 @@ def attach(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(torch_seed(seed, "adapters"))
         peft.inject_adapter_in_model(settings, model, adapter_name=NAME)
-
-
-def base_sum(model: Any) -> int | None:
-    """A sum over the bits of the weights that adapters were attached to, before any quantising, by
-    which other weights are noticed; None of a model without adapters."""
-    found: int | None = getattr(model, _SUM, None)
-    return found
 
 
 def trained(model: Any) -> dict[str, Any]:
@@ -99,7 +114,9 @@ def _package(name: str, asked: str) -> Any:
         ) from error
 
 
-def _quantise(model: Any, config: AdapterConfig, compute: torch.dtype) -> None:
+def _quantise(
+    model: Any, config: AdapterConfig, compute: torch.dtype, device: torch.device | str
+) -> None:
     """Puts modules of four-bit weights in place of the layers' linear ones."""
     bnb = _package("bitsandbytes", f"adapter.quantize={config.quantize.value}")
     head = model.get_output_embeddings()
@@ -117,8 +134,7 @@ def _quantise(model: Any, config: AdapterConfig, compute: torch.dtype) -> None:
                 quant_type="nf4", module=made,
             )  # fmt: skip
             made.bias = module.bias
-            # Moving them is what quantises them; those of a CPU are moved to where they are.
-            setattr(parent, name, made.to(module.weight.device))
+            setattr(parent, name, made.to(device))  # moving them is what quantises them
     model.is_loaded_in_4bit = True  # by which peft chooses its layers
 
 
@@ -157,7 +173,10 @@ class Merging:
 
 
 def whole(weight: Any) -> Tensor:
-    """A weight, gathered where it is sharded; every rank has to call this then."""
+    """A weight, gathered where it is sharded, merged where it has an adapter; every rank has to
+    call this."""
+    if isinstance(weight, Merging):
+        return weight.whole()
     given = weight.detach()
     found: Tensor = given.full_tensor() if hasattr(given, "full_tensor") else given
     return found
@@ -173,16 +192,13 @@ def unpacked(weight: Any) -> Any:
     return dequantize_4bit(weight.detach().as_subclass(Tensor), state).float()
 
 
-def merged(model: Any, weights: Mapping[str, Any]) -> dict[str, Any]:
-    """The weights by the names that the model has without adapters, with the adapters in them.
-
-    `weights` are those of other modules, by name; frozen ones of adapted or quantised modules are
-    taken from the model.
-    """
+def merged(model: Any) -> dict[str, Any]:
+    """Weights by the names that the model has without adapters, with the adapters in them: each a
+    tensor, a DTensor or a Merging, tied ones once."""
     adapted = dict(_adapted(model))
     inner = tuple(f"{name}." for name in adapted)
     found: dict[str, Any] = {}
-    for name, weight in weights.items():
+    for name, weight in model.named_parameters():
         if not name.startswith(inner):
             found[name] = unpacked(weight)
     for name, layer in adapted.items():
@@ -202,13 +218,13 @@ def _adapted(model: Any) -> Iterator[tuple[str, Any]]:
             yield name, module
 
 
-def save(folder: Path, model: Any, config: AdapterConfig, base: str | None, write: bool) -> None:
-    """Writes the adapters as peft reads them; `write` says whether this rank does, all gather.
-
-    `base` is the name of the model they belong to.
-    """
+def save(folder: Path, model: Any, write: bool = True) -> None:
+    """Writes the adapters as peft reads them; every rank has to call this, and one to `write`."""
     from safetensors.torch import save as to_bytes
 
+    made = attached(model)
+    assert made is not None
+    config = made.config
     found = {}
     for name, weight in trained(model).items():
         gathered = whole(weight)
@@ -218,7 +234,7 @@ def save(folder: Path, model: Any, config: AdapterConfig, base: str | None, writ
     if not write:
         return
     settings = {
-        "peft_type": "LORA", "task_type": "CAUSAL_LM", "base_model_name_or_path": base,
+        "peft_type": "LORA", "task_type": "CAUSAL_LM", "base_model_name_or_path": made.base,
         "r": config.rank, "lora_alpha": config.alpha, "target_modules": config.targets,
         "lora_dropout": 0.0, "bias": "none", "inference_mode": True,
     }  # fmt: skip

@@ -65,7 +65,9 @@ def shard(model: Any, config: ShardingConfig, precision: Precision, world: World
         return model.to(world.device)
     from torch.distributed.fsdp import fully_shard
 
-    options = _options(config, precision, world)
+    # Four bits in bytes cannot be cut or summed: each rank holds such weights whole.
+    packed = {weight for weight in model.parameters() if not weight.is_floating_point()}
+    options = _options(config, precision, world, packed)
     for layer in layers(model):
         fully_shard(layer, **options)
     fully_shard(model, **options)
@@ -78,10 +80,14 @@ def shard(model: Any, config: ShardingConfig, precision: Precision, world: World
     return model
 
 
-def _options(config: ShardingConfig, precision: Precision, world: World) -> dict[str, Any]:
+def _options(
+    config: ShardingConfig, precision: Precision, world: World, packed: set[nn.Parameter]
+) -> dict[str, Any]:
     from torch.distributed.fsdp import CPUOffloadPolicy, MixedPrecisionPolicy
 
     options: dict[str, Any] = {"mesh": _mesh(config, world)}
+    if packed:
+        options["ignored_params"] = packed
     if precision is Precision.bf16 and config.splits_weights:
         # ddp keeps whole weights and runs under autocast, as one process does.
         options["mp_policy"] = MixedPrecisionPolicy(torch.bfloat16, torch.float32)
@@ -127,7 +133,11 @@ def _refuse_unsharded(model: Any, config: ShardingConfig) -> None:
     """Other trainers fall back to whole weights in silence."""
     from torch.distributed.tensor import DTensor
 
-    whole = [name for name, weight in model.named_parameters() if not isinstance(weight, DTensor)]
+    whole = [
+        name
+        for name, weight in model.named_parameters()
+        if not isinstance(weight, DTensor) and weight.is_floating_point()
+    ]
     if whole:
         raise ConfigError(
             f"sharding={config.strategy.value} left {len(whole)} weights unsharded (the first is"

@@ -11,10 +11,11 @@ from fullcontext.config import (
 )
 from fullcontext.data.pairs import KIND as PAIR
 from fullcontext.data.writers import Asking, prompts
+from fullcontext.plan.weights import weights
 from fullcontext.records import Document
 
 CHECKPOINT_BYTES = 12
-"""Of a parameter in a checkpoint: fp32 weights and two moments."""
+"""Of a trained parameter in a checkpoint: fp32 weights and two moments."""
 CHARACTERS = 4.0
 """Of a token of English prose."""
 _UNASKED = ("key_value", PAIR)
@@ -57,6 +58,7 @@ class Synthesis:
 def storage(config: TrainConfig) -> Storage:
     """Checkpoints and the export of a run."""
     parameters, settings = config.model.architecture.num_parameters, config.checkpoint
+    trained = weights(config).trained
     number = settings.keep + 1
     if settings.keep_every is not None:
         number += config.steps // settings.keep_every
@@ -64,7 +66,8 @@ def storage(config: TrainConfig) -> Storage:
     exported = 0
     if settings.export:
         exported = 4 if settings.export_dtype is Precision.fp32 else 2
-    return Storage(CHECKPOINT_BYTES * parameters, number, exported * parameters)
+    beside = 4 * trained * (config.adapter.is_on and settings.export)
+    return Storage(CHECKPOINT_BYTES * trained, number, exported * parameters + beside)
 
 
 def synthesis(config: TrainConfig) -> Synthesis:

@@ -15,6 +15,7 @@ from fullcontext.plan.costs import Storage, Synthesis
 from fullcontext.plan.lengths import Sampled
 from fullcontext.plan.memory import GIB, Memory, Place
 from fullcontext.plan.speed import Pace
+from fullcontext.plan.weights import weights
 from fullcontext.plan.work import Executed
 from fullcontext.train import flops
 
@@ -59,6 +60,11 @@ class Draft:
     @property
     def parameters(self) -> int:
         return self.config.model.architecture.num_parameters
+
+    @property
+    def trained(self) -> int:
+        """Of the parameters; or, with adapters, those beside them."""
+        return weights(self.config).trained
 
     @property
     def tokens(self) -> float:
@@ -115,7 +121,7 @@ def draft(
     """Plans a run on so many devices of a kind; `sampled` spares looking at the data again, and
     `packings` forming the micro-batches again for another layout of the same steps."""
     given = sampled or lengths.sample(config, mixture)
-    price = work.price(config.model.architecture)
+    price = work.price(config)
     done = [flops.work(batch, price) for batch in given.batches]
     causal = np.array([each.causal for each in done], float)
     few = given.batches[:: math.ceil(len(given.batches) / PACKED)]

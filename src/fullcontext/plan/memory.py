@@ -11,12 +11,12 @@ from dataclasses import dataclass
 
 from fullcontext.config import (
     Accumulate,
-    ArchitectureConfig,
     ContextParallelBy,
     Precision,
     Strategy,
     TrainConfig,
 )
+from fullcontext.plan.weights import NF4_BYTES, weights
 from fullcontext.plan.work import Load, recomputed_layers
 
 GIB = 1 << 30
@@ -67,12 +67,6 @@ def shards(config: TrainConfig, place: Place) -> int:
             return min(place.ranks, config.sharding.shard_size or place.per_machine)
         case _:
             return 1
-
-
-def layer_parameters(sizes: ArchitectureConfig) -> int:
-    """Weights of a decoder layer."""
-    outer = sizes.vocab_size * sizes.hidden_size * (1 if sizes.tie_embeddings else 2)
-    return (sizes.num_parameters - outer - sizes.hidden_size) // sizes.num_layers
 
 
 def peak(config: TrainConfig, rounds: Sequence[Sequence[Load]], place: Place) -> Memory:
@@ -127,6 +121,8 @@ class _Saved:
         self.is_whole = load.blocks == 1 and not self.by_keys
         self.labels = load.labels
         self.sizes = sizes
+        adapter = config.adapter
+        self.ranks = adapter.rank * len(adapter.targets) if adapter.is_on else 0
         self.attended = sizes.num_heads * sizes.head_dim
         self.kv = sizes.num_kv_heads * sizes.head_dim
 
@@ -149,6 +145,7 @@ class _Saved:
             states += self.attended  # the outputs of the blocks are put together
         per_token = norms + self.width * states + 4 * self.sizes.num_heads + 8
         over_keys = 0.0 if self.is_whole else self.width * 2 * self.kv * self.keys
+        per_token += self.width * self.ranks
         return per_token * self.tokens + over_keys + self.width * self.masked
 
     @property
@@ -190,8 +187,7 @@ class _Step:
         self.config, self.place, self.rounds = config, place, rounds
         self.saved = _Saved(config, load)
         sizes = config.model.architecture
-        self.layers, self.layer = sizes.num_layers, layer_parameters(sizes)
-        self.all, self.outer = sizes.num_parameters, sizes.vocab_size * sizes.hidden_size
+        self.layers, self.weights = sizes.num_layers, weights(config)
         self.shards = shards(config, place)
         self.again = recomputed_layers(config.checkpointing, self.layers)
         self.is_spread = config.sharding.strategy is not Strategy.none
@@ -207,10 +203,11 @@ class _Step:
 
     def host(self) -> Parts:
         """In main memory: what is kept there between uses, and a checkpoint on its way."""
-        own = self.all / self.shards
+        own = self.weights.trained / self.shards
         found: Parts = {}
         if not self.holds_own:
-            found = {"weights": 4 * own, "gradients": 4 * own, "optimizer": 8 * own}
+            held = 4 * self.weights.in_fp32 / self.shards
+            found = {"weights": held, "gradients": 4 * own, "optimizer": 8 * own}
         if self.config.checkpoint.asynchronous:
             found["checkpoint copy"] = 12 * own
         return found
@@ -222,7 +219,7 @@ class _Step:
         """The gradient of the logits, and that of the head in their dtype and in fp32."""
         width = self.saved.width
         logits = self.saved.labels * self.config.model.architecture.vocab_size * width
-        on_way = self.outer * (4 if self.saved.is_fp32 else 6)
+        on_way = self.weights.trained_outer * (4 if self.saved.is_fp32 else 6)
         return self._turn() | {"logits": logits, "gradients on their way": on_way}
 
     def _turn(self) -> Parts:
@@ -243,41 +240,49 @@ class _Step:
         }
 
     def _update(self) -> Parts:
-        own = self.all / self.shards * self.holds_own
+        own = self.weights.trained / self.shards * self.holds_own
         held = self._state(4 * own)
-        held.pop("gathered weights", None)
-        held.pop("bf16 weights", None)
+        for passing in ("gathered weights", "bf16 weights", "unpacked weights"):
+            held.pop(passing, None)
         copies = 4 * own
         if self.place.device == "cpu":
-            copies = UPDATED_ALONE * 4 * self.outer / self.shards
+            copies = UPDATED_ALONE * 4 * self.weights.trained_outer / self.shards
         return held | {"update": copies}
 
     def _state(self, gradients: float) -> Parts:
-        own = self.all / self.shards * self.holds_own
-        width = self.saved.width
-        found: Parts = {"weights": 4 * own, "optimizer": 8 * own, "gradients": gradients}
+        own = self.weights.trained / self.shards * self.holds_own
+        width, given = self.saved.width, self.weights
+        held = 4 * given.in_fp32 / self.shards * self.holds_own
+        found: Parts = {"weights": held, "optimizer": 8 * own, "gradients": gradients}
         if self.shards > 1:
             # The root stays gathered through a pass; of the layers the one at work, the next one,
             # and the buffer that both came in.
-            root = self.all - self.layers * self.layer
-            found["gathered weights"] = width * (root + 3 * self.layer)
+            root = given.in_fp32 - self.layers * given.in_fp32_layer
+            found["gathered weights"] = width * (root + 3 * given.in_fp32_layer)
         elif width == 2:
-            inner = self.all - self.outer * (not self.config.model.architecture.tie_embeddings)
-            found["bf16 weights"] = 2 * inner
+            sizes = self.config.model.architecture
+            looked_up = sizes.vocab_size * sizes.hidden_size * (not sizes.tie_embeddings)
+            found["bf16 weights"] = 2 * (given.in_fp32 - looked_up)
+        if given.packed:
+            found["packed weights"] = NF4_BYTES * given.packed
+            found["unpacked weights"] = width * given.largest_packed
         return found
 
     def _held(self, done: int) -> float:
         """Gradients there are when the backward pass has gone through so many layers."""
-        own = 4 * self.all / self.shards * self.holds_own
+        given = self.weights
+        own = 4 * given.trained / self.shards * self.holds_own
         whole = self.config.sharding.accumulate is Accumulate.local and self.is_spread
         if self.rounds > 1:
-            return 4 * self.all if whole else own
-        return own * (self.outer + done * self.layer) / self.all
+            return 4 * given.trained if whole else own
+        return own * (given.trained_outer + done * given.trained_layer) / given.trained
 
     def _unreduced(self) -> float:
         """Gradients of the layer at work: whole, and in fp32 on their way to other ranks."""
         if self.is_spread:
-            return (self.saved.width + 4) * self.layer
+            return (self.saved.width + 4) * self.weights.trained_layer
+        if self.config.adapter.is_on:
+            return 0.0
         sizes = self.config.model.architecture
         return 4 * sizes.hidden_size * sizes.intermediate_size * (self.rounds > 1)
 

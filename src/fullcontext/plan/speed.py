@@ -14,6 +14,7 @@ from fullcontext.config import (
 )
 from fullcontext.plan import memory, work
 from fullcontext.plan.memory import Place
+from fullcontext.plan.weights import weights
 from fullcontext.plan.work import Load
 
 GIGA = 1e9
@@ -35,10 +36,11 @@ class Pace:
 def needed(config: TrainConfig, load: Load) -> float:
     """FLOPs of a micro-batch, attention counted causally, with what is computed again."""
     sizes = config.model.architecture
-    price = work.price(sizes)
+    price = work.price(config)
     layers = price.token * load.tokens + price.pair * load.pairs
     again = work.recomputed_layers(config.checkpointing, sizes.num_layers) / sizes.num_layers
-    return (3 + again) * layers + 3 * price.label * load.labels
+    spared = price.frozen * load.tokens + price.frozen_label * load.labels
+    return (3 + again) * layers + 3 * price.label * load.labels - spared
 
 
 def roofline(
@@ -81,7 +83,7 @@ class _Links:
 
     def __init__(self, config: TrainConfig, place: Place, hardware: HardwareConfig) -> None:
         self.config, self.place, self.hardware = config, place, hardware
-        self.parameters = config.model.architecture.num_parameters
+        self.weights = weights(config)
         self.width = 4 if config.precision is Precision.fp32 else 2
         self.shards = memory.shards(config, place)
 
@@ -93,11 +95,11 @@ class _Links:
         sharding = self.config.sharding
         share = (self.shards - 1) / self.shards
         link = self._link(self.shards)
-        found += _over(2 * self.width * self.parameters * share, link)
+        found += _over(2 * self.width * self.weights.in_fp32 * share, link)
         if is_last or sharding.accumulate is Accumulate.sharded:
-            found += _over(4 * self.parameters * share, link)
+            found += _over(4 * self.weights.trained * share, link)
         if sharding.cpu_offload:
-            found += _over(2 * 4 * self.parameters / self.shards, self.hardware.host_gbs)
+            found += _over(2 * 4 * self.weights.in_fp32 / self.shards, self.hardware.host_gbs)
         return found
 
     def update(self) -> float:
@@ -105,11 +107,11 @@ class _Links:
         found = 0.0
         copies = self.place.ranks // self.shards
         if self.config.sharding.strategy is not Strategy.none and copies > 1:
-            sent = 2 * 4 * self.parameters / self.shards * (copies - 1) / copies
+            sent = 2 * 4 * self.weights.trained / self.shards * (copies - 1) / copies
             found += _over(sent, self._link(self.place.ranks))
         if self.config.sharding.cpu_offload:
             # Gradients come down, and AdamW on the CPU reads and writes weights and moments.
-            found += _over((4 + 28) * self.parameters / self.shards, self.hardware.host_gbs)
+            found += _over((4 + 28) * self.weights.trained / self.shards, self.hardware.host_gbs)
         return found
 
     def _pieces(self, tokens: int) -> float:

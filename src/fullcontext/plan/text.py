@@ -17,6 +17,7 @@ def record(plan: Draft) -> dict[str, Any]:
     hours = plan.device_hours
     return {
         "parameters": plan.parameters,
+        "trained_parameters": plan.trained,
         "tokens": round(plan.tokens),
         "flops": plan.flops,
         "memory_gib": round(plan.memory.total / GIB, 4),
@@ -88,9 +89,10 @@ def layout_record(layout: Layout) -> dict[str, Any]:
 def lines(plan: Draft, profile: points.Profile) -> Iterator[str]:
     """Everything but the table of layouts."""
     config, step = plan.config, plan.work
+    beside = f", {plan.trained:,} of adapters trained" if config.adapter.is_on else ""
     yield (
-        f"model {config.model.name}: {plan.parameters:,} parameters; {plan.steps:,} steps of"
-        f" {config.batch_size} examples on {plan.place.ranks} x {plan.hardware.name}"
+        f"model {config.model.name}: {plan.parameters:,} parameters{beside}; {plan.steps:,} steps"
+        f" of {config.batch_size} examples on {plan.place.ranks} x {plan.hardware.name}"
     )
     yield f"lengths: {plan.source}"
     yield (

@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fullcontext.config import ArchitectureConfig, Checkpointing, TrainConfig
+from fullcontext.config import Checkpointing, TrainConfig
 from fullcontext.data.packing import Price, plan
 from fullcontext.data.packing import pairs as seen
+from fullcontext.plan.weights import of_adapters, products
 from fullcontext.records import Example
 
 
@@ -46,15 +47,18 @@ class Executed:
         return self.products + self.attention + self.head + self.recomputed
 
 
-def price(sizes: ArchitectureConfig) -> Price:
+def price(config: TrainConfig) -> Price:
     """What a token, a query and key, and a label cost in the forward pass: train.flops.price of the
     built model, from its sizes."""
-    attention = sizes.hidden_size * sizes.head_dim * 2 * (sizes.num_heads + sizes.num_kv_heads)
-    mlp = 3 * sizes.hidden_size * sizes.intermediate_size
+    sizes = config.model.architecture
+    own = sum(inputs * outputs for inputs, outputs in products(sizes).values())
+    head = 2 * sizes.hidden_size * sizes.vocab_size
     return Price(
-        token=2 * sizes.num_layers * (attention + mlp),
+        token=2 * sizes.num_layers * (own + of_adapters(sizes, config.adapter)),
         pair=4 * sizes.num_layers * sizes.num_heads * sizes.head_dim,
-        label=2 * sizes.hidden_size * sizes.vocab_size,
+        label=head,
+        frozen=2 * sizes.num_layers * own * config.adapter.is_on,
+        frozen_label=head * config.adapter.is_on,
     )
 
 
@@ -94,7 +98,7 @@ def rounds(config: TrainConfig, examples: Sequence[Example], ranks: int) -> list
     """
     shares = max(1, ranks // config.sharding.context_parallel)
     given = list(examples)
-    plans = plan(given, config.row_tokens, shares, price(config.model.architecture))
+    plans = plan(given, config.row_tokens, shares, price(config))
     shortest = min(given, key=lambda example: example.tokens)
     loads = [[load([given[i] for i in m] or [shortest]) for m in own] for own in plans]
     return [list(each) for each in zip(*loads, strict=True)]
@@ -104,7 +108,7 @@ def executed(config: TrainConfig, loads: Sequence[Load]) -> Executed:
     """FLOPs of some micro-batches. With context parallelism by keys, attention is counted as it is
     by heads; its kernel runs in chunks and computes less."""
     sizes = config.model.architecture
-    each = price(sizes)
+    each = price(config)
     tokens = sum(load.tokens for load in loads)
     squares = sum(load.squares for load in loads)
     again = recomputed_layers(config.checkpointing, sizes.num_layers)
@@ -112,8 +116,8 @@ def executed(config: TrainConfig, loads: Sequence[Load]) -> Executed:
     layer = (each.token // sizes.num_layers - last) * tokens
     layer += each.pair // sizes.num_layers * squares
     return Executed(
-        products=3 * each.token * tokens,
+        products=(3 * each.token - each.frozen) * tokens,
         attention=3 * each.pair * squares,
-        head=3 * each.label * sum(load.labels for load in loads),
+        head=(3 * each.label - each.frozen_label) * sum(load.labels for load in loads),
         recomputed=again * layer,
     )

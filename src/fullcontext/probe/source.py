@@ -145,9 +145,10 @@ def load_model(found: Found) -> tuple[Any, int]:
     from fullcontext.model import load
 
     config = found.config
+    run = found.run if found.weights is None else None
     return restore(
         load.load(config.model, config.positions, config.seed, found.weights),
-        found.run if found.weights is None else None,
+        run,
         config.step,
         found.step,
     )
@@ -160,6 +161,10 @@ def restore(model: Any, run: Path | None, wanted: int | None, step: int) -> tupl
 
     if run is not None:
         from fullcontext.train.checkpoint import load_weights
+        from fullcontext.train.preparation import attach
 
+        own = read_yaml(run / "config.yaml", TrainConfig)
+        if own.adapter.is_on:
+            attach(model, own, "cuda" if torch.cuda.is_available() else "cpu")
         step = load_weights(model, run, wanted)
     return model.to("cuda" if torch.cuda.is_available() else "cpu"), step

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fullcontext import __version__
-from fullcontext.config import Precision, TrainConfig
+from fullcontext.config import AdapterConfig, Precision, Quantize, TrainConfig
 
 _MEASURES = ("avg", "litm", "gap", "worst", "n")
 """Of a probe, as report.statistics.summary names them."""
@@ -58,6 +58,7 @@ def _recipe(config: TrainConfig) -> list[str]:
         f" {schedule.warmup_ratio:.0%}",
         "AdamW": f"betas {optimizer.beta1:g} and {optimizer.beta2:g}, weight decay"
         f" {optimizer.weight_decay:g}, gradients clipped at {optimizer.clip_norm:g}",
+        **_adapter(config.adapter),
         "rope theta": config.positions.rope_theta or "the model's own",
         "training precision": "fp32"
         if config.precision is Precision.fp32
@@ -70,6 +71,16 @@ def _recipe(config: TrainConfig) -> list[str]:
         "|---|---|",
         *(f"| {key} | {value} |" for key, value in settings.items()),
     ]
+
+
+def _adapter(settings: AdapterConfig) -> dict[str, str]:
+    if not settings.is_on:
+        return {}
+    bits = ", the others of the layers in four bits" * (settings.quantize is Quantize.nf4)
+    return {
+        "trained": f"adapters of rank {settings.rank}, alpha {settings.alpha:g}, on"
+        f" {', '.join(settings.targets)}{bits}; merged into the weights here, and in adapter/"
+    }
 
 
 def _data(report: Mapping[str, Any]) -> list[str]:

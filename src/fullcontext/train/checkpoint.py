@@ -20,14 +20,15 @@ from torch.distributed.checkpoint.metadata import TensorStorageMetadata
 from torch.distributed.checkpoint.state_dict import (
     StateDictOptions,
     get_model_state_dict,
-    get_state_dict,
+    get_optimizer_state_dict,
     set_model_state_dict,
-    set_state_dict,
+    set_optimizer_state_dict,
 )
 from torch.distributed.checkpoint.state_dict_loader import load as read_state
 from torch.distributed.checkpoint.state_dict_saver import save as write_state
 
 from fullcontext.compose import ConfigError
+from fullcontext.model import lora
 from fullcontext.store import MANIFEST, digest, sync_folder, write_aside
 from fullcontext.train.files import HashingWriter
 from fullcontext.train.peers import ALONE, Peers
@@ -50,14 +51,21 @@ def step_of(folder: Path) -> int:
 
 
 def state(model: Any, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-    """Weights and optimizer state as this rank holds them, not copied; tied weights stand once.
+    """Weights and optimizer state as this rank holds them, not copied.
 
     An optimizer that has not made a step has no state, and gets none by being saved.
     """
     if not optimizer.state:
-        return {"model": untied(model, get_model_state_dict(model))}
-    weights, moments = get_state_dict(model, optimizer)
-    return {"model": untied(model, weights), "optimizer": moments}
+        return {"model": weights(model)}
+    return {"model": weights(model), "optimizer": get_optimizer_state_dict(model, optimizer)}
+
+
+def weights(model: Any) -> dict[str, Any]:
+    """What a checkpoint has of a model: all of it, tied weights once; or, where it has adapters,
+    those alone, the tensors that it computes with."""
+    if lora.attached(model) is not None:
+        return lora.trained(model)
+    return untied(model, get_model_state_dict(model))
 
 
 def untied(model: Any, weights: dict[str, Any]) -> dict[str, Any]:
@@ -217,20 +225,13 @@ def load(folder: Path, model: Any, optimizer: torch.optim.Optimizer) -> None:
     or shapes.
     """
     saved = _refuse_other_shapes(folder, model)
+    _load_weights(folder, model)
     if not any(name.startswith("optimizer.") for name in saved):
-        _load_weights(folder, model)
         return
-    weights, moments = get_state_dict(model, optimizer)
-    given = {"model": untied(model, weights), "optimizer": moments}
+    given = {"optimizer": get_optimizer_state_dict(model, optimizer)}
     with _one_process():
         read_state(given, storage_reader=FileSystemReader(folder), no_dist=True)
-    set_state_dict(
-        model,
-        optimizer,
-        model_state_dict=weights,
-        optim_state_dict=given["optimizer"],
-        options=_OPTIONS,
-    )
+    set_optimizer_state_dict(model, optimizer, given["optimizer"], options=_OPTIONS)
 
 
 def _refuse_other_shapes(folder: Path, model: Any) -> dict[str, Any]:
@@ -241,7 +242,7 @@ def _refuse_other_shapes(folder: Path, model: Any) -> dict[str, Any]:
         for name, entry in saved.items()
         if name.startswith("model.") and isinstance(entry, TensorStorageMetadata)
     }
-    for name, tensor in untied(model, get_model_state_dict(model)).items():
+    for name, tensor in weights(model).items():
         if there.get(name) != tuple(tensor.shape):
             found = f"has shape {there[name]}" if name in there else "is absent"
             raise ConfigError(
@@ -270,11 +271,9 @@ def load_weights(model: Any, run: Path, step: int | None = None, peers: Peers = 
 
 
 def _load_weights(folder: Path, model: Any) -> None:
-    weights = get_model_state_dict(model)
+    given = {"model": weights(model)}
     with _one_process():
-        read_state(
-            {"model": untied(model, weights)},
-            storage_reader=FileSystemReader(folder),
-            no_dist=True,
-        )
-    set_model_state_dict(model, weights, options=_OPTIONS)
+        read_state(given, storage_reader=FileSystemReader(folder), no_dist=True)
+    if lora.attached(model) is None:  # else they were read into its own tensors
+        every = get_model_state_dict(model)
+        set_model_state_dict(model, every | given["model"], options=_OPTIONS)

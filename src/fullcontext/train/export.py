@@ -15,13 +15,15 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 from torch.distributed.checkpoint.state_dict import get_model_state_dict
-from torch.distributed.tensor import DTensor
 
 from fullcontext.config import Precision
+from fullcontext.model import lora
 from fullcontext.store import sync_folder, write_aside
 from fullcontext.train.checkpoint import untied
 from fullcontext.train.peers import ALONE, Peers
 
+ADAPTER = "adapter"
+"""Folder of the adapters within an export."""
 SHARD_BYTES = 5_000_000_000
 """Most bytes of tensors in one file."""
 _DTYPES = {Precision.fp32: torch.float32, Precision.bf16: torch.bfloat16}
@@ -49,7 +51,8 @@ def write(
     run: Path, model: Any, tokenizer: Any, card: str, dtype: Precision = Precision.fp32,
     peers: Peers = ALONE,
 ) -> Path:  # fmt: skip
-    """`run`/export: safetensors, config, generation config, tokenizer and card.
+    """`run`/export: safetensors, config, generation config, tokenizer and card. Adapters are merged
+    into the weights, and stand beside them in `adapter`, as peft reads them.
 
     Every rank calls it. The folder is written aside; one that is there is replaced when the new one
     is whole. Raises PeerError on every rank if rank 0 could not write.
@@ -58,6 +61,8 @@ def write(
     try:
         peers.first(lambda: _begin(aside, model, tokenizer, card, _DTYPES[dtype]))
         _write_weights(aside, model, _DTYPES[dtype], peers)
+        if lora.attached(model) is not None:
+            lora.save(aside / ADAPTER, model, write=peers.is_first)
         peers.first(lambda: _replace(folder, aside))
     except BaseException:
         if peers.is_first:
@@ -109,9 +114,11 @@ def _write_weights(aside: Path, model: Any, dtype: torch.dtype, peers: Peers) ->
     peers.first(lambda: _finish(aside, plan, fault))
 
 
-def _weights(model: Any) -> dict[str, Tensor]:
+def _weights(model: Any) -> dict[str, Any]:
     """Every parameter and stored buffer once; those that are spread over ranks, as they are."""
     ignored = set(model._keys_to_ignore_on_save or ())
+    if lora.attached(model) is not None:
+        return lora.merged(model)
     found = untied(model, get_model_state_dict(model))
     return {name: weight for name, weight in found.items() if name not in ignored}
 
@@ -124,7 +131,7 @@ def _published(model: Any, name: str, weight: Tensor) -> dict[str, Tensor]:
     return found
 
 
-def _planned(model: Any, weights: dict[str, Tensor], dtype: torch.dtype) -> list[_Plan]:
+def _planned(model: Any, weights: dict[str, Any], dtype: torch.dtype) -> list[_Plan]:
     """What goes into each file, known before a byte is written."""
     files: list[_Plan] = [{}]
     size = 0
@@ -145,12 +152,11 @@ def _planned(model: Any, weights: dict[str, Tensor], dtype: torch.dtype) -> list
 
 
 def _gathered(
-    model: Any, weights: dict[str, Tensor], names: list[str], dtype: torch.dtype, peers: Peers
+    model: Any, weights: dict[str, Any], names: list[str], dtype: torch.dtype, peers: Peers
 ) -> Iterator[Tensor]:
     """The whole weights one after the other, in main memory, on rank 0; nothing elsewhere."""
     for name in names:
-        weight = weights[name].detach()
-        whole = weight.full_tensor() if isinstance(weight, DTensor) else weight
+        whole = lora.whole(weights[name])
         if peers.is_first:
             for piece in _published(model, name, whole).values():
                 yield piece.to("cpu", dtype if piece.is_floating_point() else piece.dtype)

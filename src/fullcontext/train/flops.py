@@ -1,7 +1,8 @@
 """FLOPs of a step from the real lengths of its blocks, and what share of a machine that is.
 
 A multiplication and an addition are two FLOPs. Counted are the matrix products and attention, as
-torch's FlopCounterMode counts them; the backward pass takes twice the forward's. What is computed
+torch's FlopCounterMode counts them; the backward pass takes twice the forward's, once for weights
+that stay. What is computed
 once more under activation checkpointing is never counted as work done, but named on its own.
 """
 
@@ -35,17 +36,20 @@ def price(model: Any) -> Price:
     from torch import nn
 
     head = model.get_output_embeddings()
-    inner = sum(
-        module.weight.numel()
-        for module in model.modules()
-        if isinstance(module, nn.Linear) and module is not head
-    )
+    inner = frozen = 0
+    for module in model.modules():
+        if isinstance(module, nn.Linear) and module is not head:
+            number = module.in_features * module.out_features  # four bits stand two in a byte
+            inner += number
+            frozen += number * (not module.weight.requires_grad)
     sizes = model.config
     width = getattr(sizes, "head_dim", None) or sizes.hidden_size // sizes.num_attention_heads
     return Price(
         token=2 * inner,
         pair=4 * sizes.num_hidden_layers * sizes.num_attention_heads * width,
         label=2 * head.weight.numel(),
+        frozen=2 * frozen,
+        frozen_label=0 if head.weight.requires_grad else 2 * head.weight.numel(),
     )
 
 
@@ -56,7 +60,11 @@ def work(examples: Iterable[Example], price: Price) -> Work:
     head = price.label * sum(example.supervised for example in given)
     seen = price.pair * sum(pairs(example) for example in given)
     whole = price.pair * sum(squares(example) for example in given)
-    return Work(3 * (tokens + head + seen), 3 * (tokens + head + whole), tokens + seen)
+    spared = price.frozen * sum(example.tokens for example in given)
+    spared += price.frozen_label * sum(example.supervised for example in given)
+    return Work(
+        3 * (tokens + head + seen) - spared, 3 * (tokens + head + whole) - spared, tokens + seen
+    )
 
 
 def squares(example: Example) -> int:

@@ -12,11 +12,12 @@ import numpy as np
 import torch
 
 from fullcontext import launch
+from fullcontext.compose import ConfigError
 from fullcontext.config import Precision, TrainConfig
 from fullcontext.data.accounts import Tally
 from fullcontext.data.mixture import Mixture
 from fullcontext.data.packing import pack, plan
-from fullcontext.model import sharding
+from fullcontext.model import lora, sharding
 from fullcontext.model.sharding import Share
 from fullcontext.objective import batch as objective
 from fullcontext.objective.batch import Batch, LossSum
@@ -204,10 +205,21 @@ class Loop:
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint holds besides weights and optimizer."""
-        return {"progress": vars(self.progress), "tally": self.tally.state()}
+        made = lora.attached(self.model)
+        beside = {} if made is None else {"base_sum": made.base_sum}
+        return {"progress": vars(self.progress), "tally": self.tally.state(), **beside}
 
     def restore(self, extra: dict[str, Any]) -> None:
-        """Goes on where a checkpoint was written."""
+        """Goes on where a checkpoint was written.
+
+        Raises ConfigError if its adapters belong to other weights than the model has.
+        """
+        made = lora.attached(self.model)
+        if made is not None and extra["base_sum"] != made.base_sum:
+            raise ConfigError(
+                f"the weights of {made.base or 'the model'} have changed since the run began: its"
+                " adapters do not belong to them; put them back, or start a new run"
+            )
         self.progress = Progress(**extra["progress"])
         self.tally = Tally(self.config.data, **extra["tally"])
 

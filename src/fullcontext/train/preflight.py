@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fullcontext import launch
 from fullcontext.compose import ConfigError
-from fullcontext.config import ModelConfig, Strategy, TrainConfig
+from fullcontext.config import ModelConfig, Quantize, Strategy, TrainConfig
 from fullcontext.data import manifest, reader
 from fullcontext.model import hub
 from fullcontext.plan import costs, memory
@@ -32,6 +32,7 @@ def check(config: TrainConfig, folder: Path) -> None:
         *_gpu(config),
         *_sharding(config),
         *_attention(config),
+        *_adapter(config),
         *_disk(config, folder),
     ]
     if faults:
@@ -182,6 +183,18 @@ def _attention(config: TrainConfig) -> list[str]:
             " exact anywhere"
         ]
     return []
+
+
+def _adapter(config: TrainConfig) -> list[str]:
+    wanted = {"peft": config.adapter.is_on}
+    wanted["bitsandbytes"] = config.adapter.quantize is not Quantize.none
+    lacking = [name for name, is_asked in wanted.items() if is_asked and find_spec(name) is None]
+    if not lacking:
+        return []
+    return [
+        f"adapter: {' and '.join(lacking)} not installed; pip install 'fullcontext[adapters]', or"
+        " choose adapter=none"
+    ]
 
 
 def _disk(config: TrainConfig, folder: Path) -> list[str]:

@@ -3,15 +3,18 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from fullcontext.compose import ConfigError
-from fullcontext.config import Strategy, TrainConfig
+from fullcontext.config import Precision, Quantize, Strategy, TrainConfig
 from fullcontext.data import manifest, reader
 from fullcontext.data.mixture import Mixture
 from fullcontext.data.packing import plan
 from fullcontext.data.pairs import Pairs
 from fullcontext.data.tokens import Prompt
 from fullcontext.launch import World
-from fullcontext.model import load, sharding
+from fullcontext.model import load, lora, sharding
+from fullcontext.plan import weights
 from fullcontext.train import checkpoint
 from fullcontext.train.peers import Peers
 
@@ -23,9 +26,17 @@ def headline(config: TrainConfig, world: World) -> str:
     """What is trained, in one line."""
     return (
         f"{config.steps:,} steps of {config.batch_size} examples, model {config.model.name}"
-        f" ({config.model.architecture.num_parameters / 1e6:,.1f}M parameters) on"
+        f" ({config.model.architecture.num_parameters / 1e6:,.1f}M parameters{_beside(config)}) on"
         f" {world.device.type} in {config.precision.value}{_layout(config, world)}"
     )
+
+
+def _beside(config: TrainConfig) -> str:
+    if not config.adapter.is_on:
+        return ""
+    trained = weights.weights(config).trained
+    bits = ", the others of the layers in four bits" * (config.adapter.quantize is Quantize.nf4)
+    return f", {trained / 1e6:,.2f}M of adapters trained{bits}"
 
 
 def _layout(config: TrainConfig, world: World) -> str:
@@ -91,11 +102,24 @@ def model(config: TrainConfig, world: World, peers: Peers, words: int) -> Any:
             f"the tokenizer {config.model.tokenizer} has {words} tokens, the model"
             f" {config.model.name} embeds {embedded}; choose matching ones"
         )
+    if config.adapter.is_on:
+        if init and not exported:
+            raise ConfigError(
+                f"init={config.init!r} holds a checkpoint and no export, and adapters begin from"
+                " whole weights; end that run, or export it, first"
+            )
+        attach(made, config, world.device)
     sharding.recompute(made, config.checkpointing)
     made = sharding.shard(made.train(), config.sharding, config.precision, world)
     if init and not exported:
         checkpoint.load_weights(made, init, peers=peers)
     return made
+
+
+def attach(model: Any, config: TrainConfig, device: torch.device | str) -> None:
+    """Gives a model the adapters of a run, as they are before its first step."""
+    compute = torch.float32 if config.precision is Precision.fp32 else torch.bfloat16
+    lora.attach(model, config.adapter, config.seed, compute, device)
 
 
 def is_export(folder: Path) -> bool:

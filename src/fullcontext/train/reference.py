@@ -68,6 +68,7 @@ def place(config: TrainConfig, pairs: Pairs, folder: Path) -> Path:
         "weights": weights_id(str(exported), None),
         "positions": plain(config.positions),
         "precision": config.precision.value,
+        "quantize": config.adapter.quantize.value,
         "chat": config.model.chat.value,
         "pairs": pairs.whole,
     }

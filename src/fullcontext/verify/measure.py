@@ -13,10 +13,11 @@ from torch import Tensor
 from fullcontext import launch
 from fullcontext.config import AttentionConfig, ModelConfig, TrainConfig
 from fullcontext.data.mixture import Mixture
-from fullcontext.model import kernels, sharding
+from fullcontext.model import kernels, lora, sharding
 from fullcontext.model.load import mistral_config
 from fullcontext.randomness import torch_seed
 from fullcontext.records import Example
+from fullcontext.train import preparation
 from fullcontext.train.loop import Loop
 from fullcontext.verify.layouts import VOCABULARY, Layout, separated
 
@@ -30,7 +31,7 @@ _IMPORTED = [
 _SIZES = {
     "vocab_size": VOCABULARY,
     "hidden_size": 64,
-    "intermediate_size": 96,
+    "intermediate_size": 128,
     "num_hidden_layers": 3,
     "head_dim": 16,
     "max_position_embeddings": 512,
@@ -76,6 +77,16 @@ def tiny(config: TrainConfig, backend: str) -> Any:
     return model.train()
 
 
+def adapted(model: Any, config: TrainConfig) -> Any:
+    """The model with the adapters of the config, none of which is at zero."""
+    if config.adapter.is_on:
+        preparation.attach(model, config, "cpu")
+        torch.manual_seed(torch_seed(config.seed, "verify adapters"))
+        for weight in lora.trained(model).values():
+            torch.nn.init.normal_(weight, std=0.15)
+    return model
+
+
 def _settings(model: ModelConfig) -> Any:
     """transformers' config of the weights, where they are on this machine; else Mistral's."""
     from transformers import AutoConfig
@@ -100,7 +111,7 @@ def on_gpu(config: TrainConfig, plain: TrainConfig) -> list[Layout]:
 def loop_of(layout: Layout, world: launch.World) -> Loop:
     """The training loop of a layout around a new tiny model."""
     config = layout.config
-    model = tiny(config, config.attention.backend)
+    model = adapted(tiny(config, config.attention.backend), config)
     sharding.recompute(model, config.checkpointing)
     model = sharding.shard(model, config.sharding, config.precision, world)
     share = sharding.share(config.sharding, world, model)
