@@ -5,7 +5,7 @@ import sys
 import hydra
 from omegaconf import DictConfig
 
-from fullcontext import compose
+from fullcontext import compose, entry
 
 compose.register()
 PRINTED = ("--cfg", "-c", "--help", "--hydra-help", "--info", "-i", "--version")
@@ -24,4 +24,4 @@ def plan(words: list[str]) -> None:
 
 if __name__ == "__main__":
     printed = any(word.split("=")[0] in PRINTED for word in sys.argv[1:])
-    compose.launch(main if printed else lambda: None, first=None if printed else plan)
+    entry.launch(main if printed else lambda: None, first=None if printed else plan)

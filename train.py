@@ -3,14 +3,14 @@
 import hydra
 from omegaconf import DictConfig
 
-from fullcontext import compose
+from fullcontext import compose, entry
 
 compose.register()
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="train")
 def main(cfg: DictConfig) -> float | None:
-    with compose.errors_for_people():
+    with entry.errors_for_people():
         from fullcontext.train import preflight, resuming
 
         info = compose.run_info()
@@ -28,4 +28,4 @@ def within_budget(words: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    compose.launch(main, first=within_budget)
+    entry.launch(main, first=within_budget)

@@ -5,14 +5,14 @@ import sys
 import hydra
 from omegaconf import DictConfig
 
-from fullcontext import compose
+from fullcontext import compose, entry
 
 compose.register()
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="train")
 def main(cfg: DictConfig) -> None:
-    with compose.errors_for_people():
+    with entry.errors_for_people():
         config = compose.typed(cfg, compose.schema.TrainConfig)
         from fullcontext.verify.run import run
 
@@ -21,4 +21,4 @@ def main(cfg: DictConfig) -> None:
 
 if __name__ == "__main__":
     sys.argv.append("hydra.run.dir=outputs/verify")  # the settings are train.py's, the folder not
-    compose.launch(main)
+    entry.launch(main)

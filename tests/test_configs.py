@@ -192,6 +192,7 @@ def test_positional_runs_are_quoted() -> None:
         "runs=['a']", "baseline='seed=1'"
     ]  # fmt: skip
     assert command_line.positional("runs", ["baseline=null"]) == ["baseline=null"]
+    assert command_line.positional("runs", ["--cfg", "job", "a"]) == ["runs=['a']", "--cfg", "job"]
 
 
 def test_yaml_holds_no_targets_and_code_no_untyped_config() -> None:

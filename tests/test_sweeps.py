@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fullcontext import compose, sweeping
+from fullcontext import compose, entry, sweeping
 from fullcontext.compose import ROOT, ConfigError, compose_verb, plain
 from fullcontext.config import TrainConfig, expected
 from tests.test_configs import options, points, verb_of
@@ -129,7 +129,7 @@ def test_a_sweep_by_optuna_says_what_is_missing(monkeypatch, capsys) -> None:
     monkeypatch.setattr(sys, "argv", ["train.py", "sweeps=optuna_learning_rate"])
     monkeypatch.setattr(sweeping, "find_spec", lambda name: None)
     with pytest.raises(SystemExit, match="2"):
-        compose.launch(lambda: None)
+        entry.launch(lambda: None)
     said = capsys.readouterr().err
     assert "hydra-optuna-sweeper, which is not installed; pip install 'fullcontext[optuna]'" in said
     assert "learning_rate_batch_size" in said

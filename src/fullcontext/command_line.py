@@ -4,6 +4,8 @@ import re
 from pathlib import Path
 
 _TEXTS = ("title", "baseline", "output")
+_FLAGS_WITH_VALUE = ("--cfg", "-c", "--info", "-i", "--package", "-p")
+"""Options of Hydra that are followed by a word of their own, as in `--cfg job`."""
 
 
 def positional(name: str, argv: list[str]) -> list[str]:
@@ -12,11 +14,13 @@ def positional(name: str, argv: list[str]) -> list[str]:
     `baseline=` may be KEY=VALUE, which is one text as well.
     """
 
-    def is_given(arg: str) -> bool:
-        return not arg.startswith("-") and ("=" not in arg or Path(arg).exists())
+    def is_given(arg: str, before: str) -> bool:
+        is_value = before in _FLAGS_WITH_VALUE
+        return not arg.startswith("-") and not is_value and ("=" not in arg or Path(arg).exists())
 
-    given = [quoted(arg) for arg in argv if is_given(arg)]
-    rest = [_with_text(arg) for arg in argv if not is_given(arg)]
+    pairs = list(zip(argv, ["", *argv], strict=False))
+    given = [quoted(arg) for arg, before in pairs if is_given(arg, before)]
+    rest = [_with_text(arg) for arg, before in pairs if not is_given(arg, before)]
     return [*([f"{name}=[{','.join(given)}]"] if given else []), *rest]
 
 

@@ -1,9 +1,6 @@
 """Turns YAML plus overrides into one typed config; the only module that sees a DictConfig."""
 
-import os
-import sys
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable
 from copy import deepcopy
 from dataclasses import MISSING, asdict, dataclass, fields
 from datetime import datetime
@@ -16,7 +13,6 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from fullcontext import config as schema
-from fullcontext.sweeping import refuse_without_optuna
 
 ROOT = Path(__file__).resolve().parents[2]
 """The checkout: its folders experiments/, sweeps/ and slurm/ are config groups."""
@@ -121,7 +117,7 @@ def typed(cfg: DictConfig, kind: type[T]) -> T:
     given = OmegaConf.to_container(cfg)
     unknown = sorted(_paths(given) - _paths(OmegaConf.to_container(known)))
     if unknown:
-        hints = [_hint(key) for key in unknown]
+        hints = [hint(key) for key in unknown]
         raise ConfigError(f"unknown config keys: {', '.join(unknown)}; {'; '.join(hints)}")
     if not isinstance(config, kind):
         raise ConfigError(f"this config is a {type(config).__name__}, not a {kind.__name__}")
@@ -142,12 +138,12 @@ def typed_point(cfg: DictConfig, verb: str) -> Any:
         return None
 
 
-_PLURALS = {"experiment": "experiments", "sweep": "sweeps"}
+PLURALS = {"experiment": "experiments", "sweep": "sweeps"}
 
 
-def _hint(key: str) -> str:
-    if key in _PLURALS:
-        plural = _PLURALS[key]
+def hint(key: str) -> str:
+    if key in PLURALS:
+        plural = PLURALS[key]
         return f"write {plural}=NAME (plural, no +); there are: {_options(plural)}"
     return f"remove {key} or correct its spelling (--cfg job prints every key)"
 
@@ -238,47 +234,6 @@ def option(group: str, config: Any) -> list[str]:
     differing = {k: v for k, v in plain(config).items() if k != "name" and usual.get(k) != v}
     given = ((k, "null" if v is None else v) for k, v in differing.items())
     return [f"{group}={config.name}", *(f"{group}.{key}={value}" for key, value in given)]
-
-
-@contextmanager
-def errors_for_people() -> Iterator[None]:
-    """An error meant for the user is printed as one sentence; the exit status is 2."""
-    try:
-        yield
-    except ConfigError as error:
-        if error.is_own or os.environ.get("LOCAL_RANK", "0") == "0":
-            sys.stderr.write(f"error: {error}\n")
-        remove_empty(run_info().output_dir)
-        raise SystemExit(2) from None
-
-
-def remove_empty(folder: Path) -> None:
-    """Takes back the folder that Hydra made for a run that did not begin, and empty ones above."""
-    with suppress(OSError):
-        for each in (folder, *folder.parents[:2]):
-            each.rmdir()
-
-
-def launch(main: Callable[[], Any], first: Callable[[list[str]], None] | None = None) -> None:
-    """Starts a verb's Hydra entry point.
-
-    What Hydra would refuse without saying why is refused here: the singular `experiment=x`, and a
-    sweep by Optuna where Optuna is not installed. `first` gets the command line before Hydra
-    launches anything, and may raise ConfigError.
-    """
-    refuse_without_optuna(sys.argv[1:])
-    for arg in sys.argv[1:]:
-        key = arg.split("=")[0].lstrip("+~")
-        if key in _PLURALS:
-            sys.stderr.write(f"error: unknown config key: {key}; {_hint(key)}\n")
-            raise SystemExit(2)
-    try:
-        if first is not None:
-            first(sys.argv[1:])
-    except ConfigError as error:
-        sys.stderr.write(f"error: {error}\n")
-        raise SystemExit(2) from None
-    main()
 
 
 def compose_verb(verb: str, overrides: Iterable[str] = ()) -> Any:

@@ -1,5 +1,6 @@
 """evaluate.py with the real lm-evaluation-harness, offline, on a model of two layers."""
 
+import gc
 import json
 import sys
 from pathlib import Path
@@ -190,7 +191,7 @@ def test_a_chat_endpoint_is_asked_in_turns_and_gives_no_choices(
 
 
 def test_a_server_that_fails_or_is_not_there_is_said_in_a_sentence(
-    evaluating, server, tmp_path, run_info
+    evaluating, server, tmp_path, run_info, caplog
 ):
     url, state = server
     state.fails = True
@@ -198,6 +199,11 @@ def test_a_server_that_fails_or_is_not_there_is_said_in_a_sentence(
     with pytest.raises(ConfigError, match=r"failed 1 times.*finished tasks are kept"):
         run(evaluating(*config, "suite.tasks=[tiny_saying]"), run_info(tmp_path))
     assert json.loads((tmp_path / "status.json").read_text())["state"] == "failed"
+    many = [*config, "endpoint.concurrency=4"]
+    with pytest.raises(ConfigError, match=r"failed 1 times.*finished tasks are kept"):
+        run(evaluating(*many, "suite.tasks=[tiny_saying]"), run_info(tmp_path / "many"))
+    gc.collect()  # what nobody waited for complains when it goes
+    assert not [each for each in caplog.records if each.name == "asyncio"]
     gone = ["endpoint.url=http://127.0.0.1:9/v1", "endpoint.model=m", "suite.tasks=[tiny_saying]"]
     with pytest.raises(ConfigError, match=r"does not answer.*start the server"):
         run(evaluating(*gone), run_info(tmp_path / "gone"))

@@ -53,10 +53,11 @@ def test_any_other_bad_line_is_warned_about(trained):
     assert run.warnings == (f"{path}, line 2: not a JSON object",)
 
 
-def test_a_last_line_cut_within_a_character_is_tolerated(trained):
+def test_answers_are_written_whole_so_a_line_cut_within_a_character_is_named(trained):
     path = trained / "answers" / "document_step000004.jsonl"
     path.write_bytes(path.read_bytes() + '{"gold": "é'.encode()[:-1])
-    assert read(trained).warnings == ()
+    (said,) = read(trained).warnings
+    assert said.startswith(f"{path}, line ") and said.endswith(": cut off in the middle")
 
 
 def test_answers_that_lack_fields_are_counted(trained):

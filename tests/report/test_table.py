@@ -69,6 +69,18 @@ def test_latex_is_escaped_and_rows_are_as_wide_as_the_header(tmp_path):
         assert set(body) == {names}
 
 
+def test_latex_cuts_a_wide_table_between_groups_of_columns():
+    header = [("", "run"), ("", "loss"), *[(f"task {n // 4}", f"c{n}") for n in range(12)]]
+    whole = table.Table("Wide", header, [[f"{n}" for n in range(14)]])
+    pieces = table._readable(whole)
+    assert [[name for _, name in piece.header] for piece in pieces] == [
+        ["run", "loss", "c0", "c1", "c2", "c3"],
+        ["run", *(f"c{n}" for n in range(4, 12))],
+    ]
+    assert pieces[1].rows == [["0", *map(str, range(6, 14))]]
+    assert pieces[0].title == "Wide, part 1 of 2"
+
+
 def test_effects_have_p_values_after_holm(tmp_path):
     given = runs(tmp_path, "lr: 0\nprobe: {bins: 5}", "lr: 1\nprobe: {bins: 5}")
     write_answers(given[0].folder, 0, answers(lambda depth: 0.1))

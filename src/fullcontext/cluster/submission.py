@@ -15,7 +15,8 @@ from fullcontext.cluster import attempts, holding, points, slurm, snapshot
 from fullcontext.cluster.attempts import How
 from fullcontext.cluster.points import Point
 from fullcontext.cluster.task import Task
-from fullcontext.compose import ROOT, remove_empty
+from fullcontext.compose import ROOT
+from fullcontext.entry import remove_empty
 from fullcontext.store import locked
 
 if TYPE_CHECKING:

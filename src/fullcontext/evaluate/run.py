@@ -1,6 +1,7 @@
 """The verb evaluate.py: scores of a suite, entry by entry, resumable, against a reference."""
 
 import json
+import logging
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -99,6 +100,8 @@ def _endpoint_errors(config: EvaluateConfig) -> Iterator[None]:
     import aiohttp
     import requests
 
+    # The requests beside the one that failed are let go, each with a traceback of the same.
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     try:
         yield
     except (requests.RequestException, aiohttp.ClientError, TimeoutError) as error:

@@ -47,8 +47,9 @@ class Probed:
         return replace(self, **arrays)
 
 
-def lines(path: Path, warnings: list[str]) -> list[dict[str, Any]]:
-    """JSON objects of a JSONL file; a torn last line is what a kill leaves and is passed over."""
+def lines(path: Path, warnings: list[str], is_growing: bool = True) -> list[dict[str, Any]]:
+    """JSON objects of a JSONL file. A torn last line is passed over: one is being written, or was
+    when its writer was killed; it is named if the file `is_growing` no more."""
     if not path.exists():
         return []
     try:
@@ -62,18 +63,22 @@ def lines(path: Path, warnings: list[str]) -> list[dict[str, Any]]:
         found = [None]
     if all(isinstance(each, dict) for each in found):
         return list(found)
-    return list(_one_by_one(path, text.split("\n"), warnings))
+    return list(_one_by_one(path, text.split("\n"), warnings, is_growing))
 
 
-def _one_by_one(path: Path, rows: list[str], warnings: list[str]) -> Iterator[dict[str, Any]]:
+def _one_by_one(
+    path: Path, rows: list[str], warnings: list[str], is_growing: bool
+) -> Iterator[dict[str, Any]]:
     for number, row in enumerate(rows, start=1):
         try:
             value = json.loads(row) if row.strip() else None
             if value is not None and not isinstance(value, dict):
                 raise ValueError("not an object")
         except ValueError:
-            if number < len(rows):
-                warnings.append(f"{path}, line {number}: not a JSON object")
+            is_torn = number == len(rows)
+            kind = "cut off in the middle" if is_torn else "not a JSON object"
+            if not (is_torn and is_growing):
+                warnings.append(f"{path}, line {number}: {kind}")
             continue
         if value is not None:
             yield value
@@ -109,7 +114,7 @@ _DIAGNOSTICS = ("strict", "distance", "mean_logp")
 
 
 def _file(path: Path, task: str, step: int, warnings: list[str]) -> list[Probed]:
-    rows = lines(path, warnings)
+    rows = lines(path, warnings, is_growing=False)
     if not rows:
         return []
     try:

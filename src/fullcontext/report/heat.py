@@ -15,6 +15,8 @@ from fullcontext.report.places import place_map
 from fullcontext.report.statistics import Counts, Floats
 from fullcontext.report.wording import interval, signed, tokens
 
+WIDE = 7
+"""Columns from which on a name is one number: ten ranges are wider than a page."""
 PLACES, DISTANCES = 5, 4
 """Bins of the map of two items."""
 SCALE = "viridis"
@@ -72,7 +74,10 @@ def depth_by_length(findings: Findings, task: str, shown: list[int]) -> list[Hea
     subjects = [each for each in findings.subjects if each.task == task]
     if len(subjects) < 2:
         return []
-    columns = [_bin(at, findings.bins) for at in range(findings.bins)]
+    columns = [
+        f"{at / findings.bins:.2g}" if findings.bins > WIDE else _bin(at, findings.bins)
+        for at in range(findings.bins)
+    ]
     maps = []
     for group in (findings.groups[at] for at in shown):
         last = findings.last(group)
@@ -80,6 +85,7 @@ def depth_by_length(findings: Findings, task: str, shown: list[int]) -> list[Hea
         if curves:
             rows = [(tokens(one.length), cells(curve.mean, curve.items)) for one, curve in curves]
             caption = "rows: context length in tokens; columns: depth"
+            caption += ", where each bin begins" if findings.bins > WIDE else ""
             maps.append(HeatMap(group.index, group.label, caption, columns, rows))
     return maps
 

@@ -4,8 +4,9 @@ import sys
 from pathlib import Path
 
 from fullcontext.cluster import progress
-from fullcontext.compose import RunInfo, remove_empty
+from fullcontext.compose import RunInfo
 from fullcontext.config.verbs import ReportConfig
+from fullcontext.entry import remove_empty
 from fullcontext.report import findings, page, table, tidy
 from fullcontext.report.curves import SPLITS
 from fullcontext.report.runs import find

@@ -25,6 +25,8 @@ NOTE = (
     " deviation over seeds. litm: mean of both ends minus mean of the middle. gap: best minus worst"
     " depth bin, in brackets the gap of a flat curve of the same size."
 )
+COLUMNS = 9
+"""Columns of a table that LaTeX puts on one page without making it too small to read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,11 +123,37 @@ def markdown(findings: Findings, title: str) -> str:
 
 
 def latex(findings: Findings, title: str) -> str:
-    """The tables in LaTeX; needs booktabs and, for the width of many columns, graphicx."""
+    """The tables in LaTeX; needs booktabs and, for the width of many columns, graphicx.
+
+    One that is wider than a page can be read is cut between groups of columns.
+    """
     parts = ["% \\usepackage{booktabs,graphicx}"]
     for table in _tables(findings):
-        parts.append(_tabular(table, f"{title}. {table.title}"))
+        parts += [_tabular(each, f"{title}. {each.title}") for each in _readable(table)]
     return "\n".join(parts)
+
+
+def _readable(table: Table) -> list[Table]:
+    """The table in pieces of at most `COLUMNS` columns, each with the names of the rows."""
+    groups: list[list[int]] = []
+    for at, (group, _) in enumerate(table.header[1:], start=1):
+        if groups and table.header[groups[-1][0]][0] == group:
+            groups[-1].append(at)
+        else:
+            groups.append([at])
+    pieces: list[list[int]] = []
+    for columns in groups:
+        if pieces and len(pieces[-1]) + len(columns) < COLUMNS:
+            pieces[-1] += columns
+        else:
+            pieces.append(list(columns))
+    found = []
+    for at, columns in enumerate(pieces, start=1):
+        kept = [0, *columns]
+        part = f", part {at} of {len(pieces)}" if len(pieces) > 1 else ""
+        rows = [[row[each] for each in kept] for row in table.rows]
+        found.append(Table(f"{table.title}{part}", [table.header[each] for each in kept], rows))
+    return found
 
 
 def _tabular(table: Table, caption: str) -> str:
