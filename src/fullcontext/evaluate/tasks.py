@@ -11,6 +11,8 @@ from fullcontext.compose import ConfigError
 from fullcontext.config import EvaluateConfig
 from fullcontext.evaluate import local_data
 
+OWN = Path(__file__).parent / "sub_em"
+"""Tasks that lm-evaluation-harness does not have."""
 SEED = 1234
 """Draws worked examples; lm-evaluation-harness's own."""
 
@@ -53,7 +55,8 @@ def load(config: EvaluateConfig, tokenizer: str | None, finished: Collection[str
                 f"tasks.include={config.tasks.include!r} is no folder; name one with lm-eval YAML"
                 " files"
             )
-        facts, own = _facts(config, tokenizer), config.tasks.include
+        facts = _facts(config, tokenizer)
+        own = [str(OWN), *([config.tasks.include] if config.tasks.include is not None else [])]
         # Its own tasks are thousands of files, seconds of work: read only if they are asked for.
         known = TaskManager(include_path=own, include_defaults=False, metadata=facts)
         if not set(config.suite.tasks) <= {*known.all_tasks, *finished}:

@@ -14,6 +14,7 @@ from fullcontext.compose import ConfigError
 from fullcontext.config import ImproveConfig, MusiquePrompts
 from fullcontext.data import files, hub
 from fullcontext.data.tokens import Prompt
+from fullcontext.evaluate.sub_em.scoring import HEAD
 from fullcontext.improve import prompting, squad
 from fullcontext.improve.problems import Problem, problem
 from fullcontext.randomness import rng
@@ -23,7 +24,6 @@ CANDIDATES = 2
 STEP = 1024
 """Tokens between two lengths that may be drawn."""
 _LONGEST = 50_000_000
-_HEAD = "Answer the question from the passages below.\n\n"
 _DASHES = str.maketrans({"–": "-", "—": "-", ".": None})
 
 Record = dict[str, Any]
@@ -78,7 +78,7 @@ def _problem(
     target = min(high, low + STEP * int(draw.integers((high - low) // STEP + 1)))
     question = prompting.asked(record["question"], settings.prompting)
     after = f"Question: {question}"
-    fixed = len(prompt.shared(_HEAD)) + len(prompt.follow(after, "").prompt)
+    fixed = len(prompt.shared(HEAD)) + len(prompt.follow(after, "").prompt)
     sizes = {t: _size(articles[t], prompt) for t in (*supporting, *others) if t in articles}
     total = fixed + sum(sizes[each] for each in supporting)
     if total > high:
@@ -91,7 +91,7 @@ def _problem(
             total += size
     shuffled = [chosen[i] for i in draw.permutation(len(chosen)).tolist()]
     passages = "".join(_passage(i, articles[t]) for i, t in enumerate(shuffled, 1))
-    return problem(record["id"], "musique", f"{_HEAD}{passages}\n", after, golds, prompt)
+    return problem(record["id"], "musique", f"{HEAD}{passages}\n", after, golds, prompt)
 
 
 def _titles(record: Record) -> tuple[list[str], list[str]]:
