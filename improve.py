@@ -3,14 +3,14 @@
 import hydra
 from omegaconf import DictConfig
 
-from fullcontext import compose
+from fullcontext import compose, entry
 
 compose.register()
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="improve")
 def main(cfg: DictConfig) -> None:
-    with compose.errors_for_people():
+    with entry.errors_for_people():
         config = compose.typed(cfg, compose.schema.ImproveConfig)
         from fullcontext.improve.run import run
 
@@ -18,4 +18,4 @@ def main(cfg: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    compose.launch(main)
+    entry.launch(main)

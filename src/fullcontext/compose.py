@@ -27,15 +27,26 @@ VERBS = {
 }
 
 _OPTIONS: dict[str, dict[str, type[Any]]] = {
-    "corpus": {"sotu": schema.SotuCorpus, "files": schema.FilesCorpus, "hub": schema.HubCorpus},
+    "corpus": {
+        "sotu": schema.SotuCorpus,
+        "files": schema.FilesCorpus,
+        "hub": schema.HubCorpus,
+    },
     "writer": {
         "template": schema.TemplateWriter,
         "openai": schema.OpenAIWriter,
         "local": schema.LocalWriter,
     },
-    "judge": {"none": schema.NoJudge, "openai": schema.OpenAIJudge, "local": schema.LocalJudge},
+    "judge": {
+        "none": schema.NoJudge,
+        "openai": schema.OpenAIJudge,
+        "local": schema.LocalJudge,
+    },
     "filters": {"default": schema.FiltersConfig},
-    "instructions": {"written": schema.WrittenInstructions, "chat": schema.ChatInstructions},
+    "instructions": {
+        "written": schema.WrittenInstructions,
+        "chat": schema.ChatInstructions,
+    },
     "objective": {"sft": schema.SftConfig, "orpo": schema.OrpoConfig, "dpo": schema.DpoConfig},
     "probe": {"custom": schema.ProbeConfig, "replay": schema.ReplayConfig},
     "prompts": {"own": schema.OwnPrompts, "musique": schema.MusiquePrompts},

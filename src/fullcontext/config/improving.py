@@ -14,6 +14,9 @@ from fullcontext.config.training import (
 )
 from fullcontext.config.writing import EndpointConfig, Sampling, WriterConfig
 
+ASKABLE = ("fine_grained", "integration", "short_context", "key_value")
+"""Kinds of questions that have a text to be asked about, and an answer."""
+
 
 class Prompting(StrEnum):
     """What is added to a question (SEALONG, section 2); improve/prompting.py has the words."""
@@ -67,9 +70,13 @@ class OwnPrompts(PromptsConfig):
     """The questions of `data` in its contexts: of a store, or dictionaries; needs no network."""
 
     name: str = "own"
+    kinds: list[str] = field(default_factory=lambda: ["integration", "key_value"])
+    """Those of data.mixture that are asked, in its shares; the others are left out."""
 
     def __post_init__(self) -> None:
         self.check_prompts()
+        for kind in self.kinds:
+            check.one_of("prompts.kinds", kind, ASKABLE)
 
 
 @dataclass(kw_only=True)
@@ -281,9 +288,10 @@ class ImproveConfig:
             )
         if self.data.answer_style is not AnswerStyle.plain:
             raise ValueError("prompts=own needs data.answer_style=plain: outputs cite nothing")
-        closed = {"instruction", "pair"} & set(self.data.kinds)
-        if closed:
+        assert isinstance(self.prompts, OwnPrompts)
+        if not set(self.prompts.kinds) & set(self.data.kinds):
             raise ValueError(
-                f"data.mixture has {', '.join(sorted(closed))}, which prompts=own does not ask;"
-                " leave them out"
+                f"prompts.kinds={self.prompts.kinds}: data.mixture has"
+                f" {', '.join(self.data.kinds)};"
+                " ask one of these"
             )

@@ -72,10 +72,10 @@ class KeyValueConfig(FormConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.value.count("{") > 1 or any(text.count("w}") for text in (self.key, self.value)):
+        if any(text.count("w}") for text in (self.key, self.value)):
             raise ValueError(
-                f"data.key_value.key={self.key!r}, value={self.value!r}: the probe asks for one"
-                " number; put words and several fields into data.key_value.forms"
+                f"data.key_value.key={self.key!r}, value={self.value!r}: the probe asks for"
+                " numbers; put words into data.key_value.forms"
             )
         check.within("data.key_value.num_keys", self.num_keys, 2)
         check.within("data.key_value.num_values", self.num_values, 2)

@@ -56,6 +56,26 @@ def diagnostics(
     return found
 
 
+def scalars(content: Mapping[str, Any]) -> dict[str, float]:
+    """What a tracker gets of a round: the manifest of its pairs, flat.
+
+    `length/chosen` is how much longer chosen outputs are than all are, as a share: training on
+    them moves the model's own length that way.
+    """
+    found: dict[str, float] = {"pairs": float(content["pairs"])}
+    found["dropped"] = float(sum(content["dropped"].values()))
+    found["cut"] = float(content["cut"])
+    for group in ("right", "tokens"):
+        found |= {f"{group}/{k}": v for k, v in content[group].items() if v is not None}
+    for name, gap in content["gaps"].items():
+        if gap is not None:
+            ends = zip(("", "/low", "/high"), gap, strict=True)
+            found |= {f"gap/{name}{end}": value for end, value in ends}
+    if found.get("tokens/outputs") and "tokens/chosen" in found:
+        found["length/chosen"] = found["tokens/chosen"] / found["tokens/outputs"] - 1
+    return found
+
+
 def _mean(values: Any) -> float | None:
     return round(float(np.mean(values)), 6) if len(values) else None
 

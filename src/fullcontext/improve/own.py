@@ -4,7 +4,7 @@ from collections import Counter
 from dataclasses import replace
 
 from fullcontext.compose import ConfigError
-from fullcontext.config import Chat, ImproveConfig
+from fullcontext.config import Chat, ImproveConfig, OwnPrompts
 from fullcontext.data import manifest, reader
 from fullcontext.data.mixture import Mixture
 from fullcontext.data.tokens import Prompt
@@ -21,8 +21,11 @@ def problems(
     """
     tokenizer = prompt.encoder.tokenizer
     asked = prompting.asked("{question}", config.prompts.prompting)
+    assert isinstance(config.prompts, OwnPrompts)
+    kinds = {k: config.data.mixture[k] for k in config.data.kinds if k in config.prompts.kinds}
     data = replace(
-        config.data, questions_per_context=1, curriculum=[], limit=None,
+        config.data, mixture={k: share / sum(kinds.values()) for k, share in kinds.items()},
+        questions_per_context=1, curriculum=[], limit=None,
         prompt=config.data.prompt.replace("{question}", asked),
     )  # fmt: skip
     store = None

@@ -15,10 +15,12 @@ from fullcontext import status as state
 from fullcontext.compose import ROOT, ConfigError, RunInfo, compose_verb, plain
 from fullcontext.config import ImproveConfig, LocalSampler, TrainConfig
 from fullcontext.data.tokens import Encoder, Prompt
+from fullcontext.improve import accounts
 from fullcontext.improve.stages import Round
 from fullcontext.launch import STOPPED, StopFlag
 from fullcontext.probe import source
-from fullcontext.store import fingerprint, locked
+from fullcontext.store import fingerprint, locked, read_lines
+from fullcontext.track import METRICS, Tracker
 
 log = logging.getLogger("fullcontext")
 
@@ -48,9 +50,10 @@ def run(config: ImproveConfig, info: RunInfo) -> None:
             provenance.write(folder, config, info)
         id = fingerprint(plain(config))
         with state.kept("improve", config.name, id, folder) as status:
+            rounds = _Rounds(config, folder, prompt, trained, stop, info)
             for number in range(config.rounds):
                 status["step"] = number + 1
-                content = _Rounds(config, folder, prompt, trained, stop).make(number, training)
+                content = rounds.make(number, training)
                 if content is None:
                     return
 
@@ -63,9 +66,10 @@ class _Rounds:
         prompt: Prompt,
         trained: source.Trained | None,
         stop: StopFlag,
+        info: RunInfo,
     ) -> None:
         self.config, self.folder, self.prompt = config, folder, prompt
-        self.trained, self.stop = trained, stop
+        self.trained, self.stop, self.info = trained, stop, info
 
     def make(self, number: int, training: TrainConfig | None) -> dict[str, Any] | None:
         """One round; the manifest of its pairs, or None while other parts have work left."""
@@ -80,9 +84,27 @@ class _Rounds:
         if content is None:
             return None
         _print(content, place)
+        self._note(number + 1, content)
         if training is not None:
             self._train(place, before, content["pairs"])
         return content
+
+    def _note(self, number: int, content: dict[str, Any]) -> None:
+        """A record of the round, once: step is its number, the group that of its training runs."""
+        if any(line["step"] == number for line in read_lines(self.folder / METRICS)):
+            return
+        tracking = replace(self.config.tracking, group=self.group)
+        config = replace(self.config, tracking=tracking)
+        made = Tracker(
+            self.folder, config, self.info, name=self.config.name, verb="improve", step=number
+        )
+        made.log(number, accounts.scalars(content))
+        made.finish()
+
+    @property
+    def group(self) -> str:
+        """Of all rounds and their training runs."""
+        return self.config.tracking.group or self.config.name
 
     def _train(self, place: Path, before: source.Trained | None, pairs: int) -> None:
         """Trains on the pairs of a round, or goes on; nothing is done where it is finished."""
@@ -95,7 +117,7 @@ class _Rounds:
             raise ConfigError(f"{place} has no pair to train on; its manifest says why")
         words = [
             *config.words, f"data.pairs={place / 'pairs'}", f"data.examples.pair={pairs}",
-            f"seed={config.seed}", f"tracking.group={config.tracking.group or config.name}",
+            f"seed={config.seed}", f"tracking.group={self.group}",
             f"hydra.run.dir={folder}",
         ]  # fmt: skip
         if before is not None:

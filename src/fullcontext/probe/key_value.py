@@ -12,9 +12,11 @@ from fullcontext.randomness import rng
 def candidates(config: KeyValueConfig, seed: int, index: int) -> Iterator[Item]:
     """Pairs in the order of context `index`; no key and no value comes twice."""
     keys = _distinct(rng(seed, "key_value probe, keys", index), config.num_keys)
-    values = _distinct(rng(seed, "key_value probe, values", index), config.num_values)
+    fields = config.value.count("{")
+    values = _distinct(rng(seed, "key_value probe, values", index), config.num_values**fields)
     for number, other in zip(keys, values, strict=False):
-        key, value = config.key.format(number), config.value.format(other)
+        digits = [other // config.num_values**place % config.num_values for place in range(fields)]
+        key, value = config.key.format(number), config.value.format(*digits)
         if key == value:
             continue
         text = config.item.format(key=key, value=value)
