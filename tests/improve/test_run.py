@@ -38,11 +38,18 @@ def test_stages_leave_what_their_manifests_name_and_are_not_done_again(
     assert counts["pairs"] == len(found) and len(found) + sum(counts["dropped"].values()) == 12
     assert found and all(each["chosen"] != each["rejected"] for each in found)
     assert all(each["before"].endswith("\n") for each in found)
+    (record,) = map(json.loads, (folder.parent / "metrics.jsonl").read_text().splitlines())
+    assert (record["step"], record["pairs"]) == (1, len(found))
+    assert record["gap/chosen_minus_random/low"] <= record["gap/chosen_minus_random"]
+    assert record["length/chosen"] == pytest.approx(
+        counts["tokens"]["chosen"] / counts["tokens"]["outputs"] - 1
+    )
     monkeypatch.setattr("fullcontext.improve.stages.LocalOutputs", None)
     improved(info)
     (folder / "pairs" / "manifest.json").unlink()
     improved(info)
     assert pairs(folder) == found
+    assert len((folder.parent / "metrics.jsonl").read_text().splitlines()) == 1
 
 
 def test_two_processes_give_the_pairs_of_one(in_folder: Path, info) -> None:
