@@ -121,9 +121,8 @@ def main() -> None:
     for key in ("greedy", "drawn"):
         for name, each in found.items():
             print(row(name, key, each, found["before"]))
-    print(
-        "\n| seed | greedy right | drawn right | of pairs: drawn | MBR | oracle |\n|---|---|---|---|---|---|"
-    )
+    print("\n| seed | greedy right | drawn right | of pairs: drawn | MBR | oracle |")
+    print("|---|---|---|---|---|---|")
     for seed, each in zip(SEEDS, labels, strict=True):
         right = each["mbr"]
         shown = (right["greedy"], right["random"], right["random_of_pairs"], right["chosen"])
