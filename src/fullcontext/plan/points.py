@@ -37,11 +37,12 @@ class Point:
     profile: Profile
 
 
-def points(words: Sequence[str]) -> list[Point]:
+def points(words: Sequence[str], takes_trials: bool = False) -> list[Point]:
     """Every run that `train.py WORDS` would launch: one, or those of a sweep.
 
-    Raises ConfigError for words that do not compose and for sweeps without a list of values
-    (Optuna's), whose points are not known before.
+    Points that Optuna is going to choose are not known before: if it `takes_trials`, as many as
+    there will be with the settings that it starts from. Raises ConfigError for them otherwise, and
+    for words that do not compose.
     """
     from hydra.errors import HydraException
 
@@ -51,7 +52,12 @@ def points(words: Sequence[str]) -> list[Point]:
         raise ConfigError(f"plan.py does not know {unknown[0]}; see plan.py --help")
     given = [word for word in words if not word.startswith("-")]
     try:
-        fixed, axes = _axes(given)
+        fixed, axes, trials = _axes(given)
+        if trials and not takes_trials:
+            raise ConfigError(
+                "hydra/sweeper=optuna chooses its points as it goes; plan one of them, and multiply"
+                f" by hydra.sweeper.n_trials={trials}"
+            )
         combined = list(product(*axes.values()))
         if len(combined) > MOST:
             raise ConfigError(f"the sweep has {len(combined):,} points; plan.py plans {MOST:,}")
@@ -61,7 +67,7 @@ def points(words: Sequence[str]) -> list[Point]:
             cfg = _composed([*fixed, *swept])
             config = compose.typed(_without_hydra(cfg), TrainConfig)
             made.append(Point(swept, config, _profile(cfg)))
-        return made
+        return made * (trials or 1)
     except HydraException as error:
         raise ConfigError(str(error).splitlines()[0]) from error
 
@@ -74,8 +80,11 @@ def place(config: TrainConfig, profile: Profile, device: str) -> Place:
     return Place(ranks, min(ranks, machine), device)
 
 
-def _axes(words: list[str]) -> tuple[list[str], dict[str, list[str]]]:
-    """What is fixed, and each swept key with its values: of the command line and of `sweeps=`."""
+def _axes(words: list[str]) -> tuple[list[str], dict[str, list[str]], int]:
+    """What is fixed, and each swept key with its values: of the command line and of `sweeps=`.
+
+    Beside them the number of Optuna's trials, which have no such keys; 0 where it is not used.
+    """
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
     parser = OverridesParser.create()
@@ -88,10 +97,7 @@ def _axes(words: list[str]) -> tuple[list[str], dict[str, list[str]]]:
     }
     sweeper = _composed(fixed).hydra.sweeper
     if "direction" in sweeper:
-        raise ConfigError(
-            "hydra/sweeper=optuna chooses its points as it goes; plan one of them, and multiply by"
-            " hydra.sweeper.n_trials"
-        )
+        return fixed, {}, int(sweeper.n_trials)
     named = {word.partition("=")[0].lstrip("+~") for word in words}
     for key, value in (sweeper.get("params") or {}).items():
         if key in named:
@@ -102,7 +108,7 @@ def _axes(words: list[str]) -> tuple[list[str], dict[str, list[str]]]:
             axes[key] = list(each.sweep_string_iterator())
         else:
             fixed.append(word)
-    return fixed, axes
+    return fixed, axes, 0
 
 
 def _composed(words: list[str]) -> Any:

@@ -35,6 +35,17 @@ class Attachment:
     by_reference: bool = False
     """Notes where they are instead of copying them."""
 
+    def put_in(self, artifact: Any) -> Any:
+        """The artifact of wandb or trackio, whose methods are alike, with the files in it."""
+        for path in self.paths:
+            if self.by_reference:
+                artifact.add_reference(path.resolve().as_uri(), checksum=False)
+            elif path.is_dir():
+                artifact.add_dir(str(path))
+            else:
+                artifact.add_file(str(path))
+        return artifact
+
 
 class Sink(Protocol):
     """One tracker; everything may raise anything. `attach` and `curves` come on a thread of their

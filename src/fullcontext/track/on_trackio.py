@@ -61,15 +61,8 @@ class TrackioSink:
     def attach(self, attachment: Attachment) -> None:
         import trackio
 
-        artifact = trackio.Artifact(f"{attachment.name}-{self.who.id}", type=attachment.kind)
-        for path in attachment.paths:
-            if attachment.by_reference:
-                artifact.add_reference(path.resolve().as_uri(), checksum=False)
-            elif path.is_dir():
-                artifact.add_dir(str(path))
-            else:
-                artifact.add_file(str(path))
-        self._run.log_artifact(artifact)
+        empty = trackio.Artifact(f"{attachment.name}-{self.who.id}", type=attachment.kind)
+        self._run.log_artifact(attachment.put_in(empty))
 
     def finish(self, failed: bool) -> str | None:
         with redirect_stdout(io.StringIO()):

@@ -82,15 +82,8 @@ class WandbSink:
     def attach(self, attachment: Attachment) -> None:
         import wandb
 
-        artifact = wandb.Artifact(f"{attachment.name}-{self.who.id}", type=attachment.kind)
-        for path in attachment.paths:
-            if attachment.by_reference:
-                artifact.add_reference(path.resolve().as_uri(), checksum=False)
-            elif path.is_dir():
-                artifact.add_dir(str(path))
-            else:
-                artifact.add_file(str(path))
-        self._run.log_artifact(artifact)
+        empty = wandb.Artifact(f"{attachment.name}-{self.who.id}", type=attachment.kind)
+        self._run.log_artifact(attachment.put_in(empty))
 
     def finish(self, failed: bool) -> str | None:
         try:
