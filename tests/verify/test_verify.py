@@ -29,6 +29,7 @@ def kinds_of_run() -> list[str]:
         sizes = config.model.architecture
         matters = [
             plain(config.objective), plain(config.sharding), plain(config.attention),
+            plain(config.adapter),
             config.data.questions_per_context, sizes.tie_embeddings, config.model.path,
             sizes.num_kv_heads < sizes.num_heads,
         ]  # fmt: skip
