@@ -18,6 +18,7 @@ from fullcontext.report import (
     lengths,
     panels,
     planned,
+    rounds,
     sections,
     training,
 )
@@ -80,6 +81,7 @@ def render(findings: Findings, title: str, how: str, folder: Path) -> str:
             }
             for each in expected.figures(findings)
         ],
+        rounds=rounds.table(findings),
         tasks=[_task(findings, task, shown, folder) for task in findings.tasks],
         scale=heat.scale(),
         training={axis: training.figures(history, axis, folder) for axis in training.AXES},
