@@ -51,6 +51,7 @@ from fullcontext.config.probing import (
     ReplayConfig,
 )
 from fullcontext.config.sharding import (
+    LARGE,
     Accumulate,
     AttentionConfig,
     Checkpointing,
@@ -103,6 +104,7 @@ from fullcontext.config.writing import (
 
 __all__ = [
     "KINDS",
+    "LARGE",
     "TASKS",
     "Accumulate",
     "AnswerStyle",
