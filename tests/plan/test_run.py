@@ -34,13 +34,13 @@ def test_the_papers_run_comes_out_of_three_words(capsys) -> None:
 
 
 def test_what_does_not_fit_is_said_with_a_layout_that_does(capsys) -> None:
-    found = said(capsys, *PAPER)
+    found = said(capsys, *PAPER, "checkpointing=none")
     assert found["fits"] is False and found["memory_gib"] > 75
     assert any("does not fit: a rank needs" in warning for warning in found["warnings"])
     fitting = [row for row in found["layouts"] if row["fits"]]
     assert found["cheapest"]["gpu_days"] == min(row["gpu_days"] for row in fitting)
-    full = said(capsys, *PAPER, "checkpointing=full")
-    assert full["fits"] is True and full["memory_gib"] < 75
+    alone = said(capsys, *PAPER)  # a model of this size computes its layers again
+    assert alone["fits"] is True and alone["memory_gib"] < 75
 
 
 def test_a_script_without_torch_prints_one_object_in_seconds(in_folder: Path) -> None:

@@ -70,6 +70,7 @@ from fullcontext.config.probing import (
     ReplayConfig,
 )
 from fullcontext.config.sharding import (
+    LARGE,
     Accumulate,
     AttentionConfig,
     Checkpointing,
@@ -122,6 +123,7 @@ from fullcontext.config.writing import (
 
 __all__ = [
     "KINDS",
+    "LARGE",
     "PROJECTIONS",
     "TASKS",
     "Accumulate",

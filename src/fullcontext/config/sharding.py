@@ -15,6 +15,10 @@ class Strategy(StrEnum):
     hybrid = "hybrid"
 
 
+LARGE = 1_000_000_000
+"""Parameters from which a model is not one for a CPU, nor for whole activations of long rows."""
+
+
 class Checkpointing(StrEnum):
     """Which activations are computed again in the backward pass, not kept."""
 
@@ -23,6 +27,15 @@ class Checkpointing(StrEnum):
     """Those inside every decoder layer."""
     selective = "selective"
     """Those inside every other decoder layer."""
+    auto = "auto"
+    """`full` for a model of `LARGE` parameters or more, whose long rows would not fit, else
+    `none`; a run never has it."""
+
+    def settled(self, parameters: int) -> "Checkpointing":
+        """What `auto` is for a model of so many parameters; the others are what they are."""
+        if self is not Checkpointing.auto:
+            return self
+        return Checkpointing.full if parameters >= LARGE else Checkpointing.none
 
 
 class ContextParallelBy(StrEnum):

@@ -104,7 +104,7 @@ class TrainConfig:
     """Most tokens that run through the model at once on a rank; a micro-batch holds up to
     `sharding.context_parallel` times as many."""
     precision: Precision = Precision.bf16
-    checkpointing: Checkpointing = Checkpointing.none
+    checkpointing: Checkpointing = Checkpointing.auto
     log_every: int = 1
     max_bad_steps: int = 5
     """Steps in a row with a non-finite loss or gradient before the run gives up."""
@@ -137,6 +137,7 @@ class TrainConfig:
             )
         self.precision.refuse_lossy()
         architecture = self.model.architecture
+        self.checkpointing = self.checkpointing.settled(architecture.num_parameters)
         self.sharding.exchange_by(architecture.num_heads, architecture.num_kv_heads)
         for stage in self.data.all_stages:
             self._check_stage(stage)

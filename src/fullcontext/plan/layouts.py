@@ -100,5 +100,6 @@ def _lightest(
         made = draft(tried, place, given.hardware, sampled, packings=packings)
         if made.fits or made.fits is None:
             break
-    recomputed = f" checkpointing={checkpointing.value}" * (checkpointing is not Checkpointing.none)
+    usual = Checkpointing.auto.settled(config.model.architecture.num_parameters)
+    recomputed = f" checkpointing={checkpointing.value}" * (checkpointing is not usual)
     return Layout(words + recomputed, made)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fullcontext import launch
 from fullcontext.compose import ConfigError
-from fullcontext.config import ModelConfig, Quantize, Strategy, TrainConfig
+from fullcontext.config import LARGE, ModelConfig, Quantize, Strategy, TrainConfig
 from fullcontext.data import manifest, reader
 from fullcontext.model import hub
 from fullcontext.plan import costs, memory
@@ -19,8 +19,6 @@ BYTES_PER_PARAMETER = 16
 """fp32 weights, gradients and two moments of AdamW."""
 ASSUMED_CPU_FLOPS = 2e11
 """A desktop CPU's bf16 or fp32 matrix products; only to say how hopeless a 7B model is there."""
-LARGE = 1e9
-"""Parameters from which a GPU is asked for."""
 
 
 def check(config: TrainConfig, folder: Path) -> None:

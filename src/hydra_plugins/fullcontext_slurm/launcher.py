@@ -92,10 +92,11 @@ class FullcontextLauncher(SlurmLauncher):  # type: ignore[misc]
         cfg.hydra.job.num = number
         hydra = self.config.hydra
         verb = _verb(str(hydra.job.config_name))
+        ours = [str(w) for w in hydra.overrides.hydra if not w.startswith("hydra.launcher.dry_run")]
         return Job(
             verb=verb,
             folder=sweep / str(cfg.hydra.sweep.subdir),
-            words=[*_options(hydra, verb), *map(str, hydra.overrides.hydra), *overrides],
+            words=[*_options(hydra, verb), *ours, *overrides],
             overrides=list(filter_overrides(overrides)),
             config=compose.typed_point(cfg, verb),
         )
