@@ -5,6 +5,7 @@ it. Whatever trains, shards or saves a model finds the adapters as its only trai
 """
 
 import json
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,6 +107,8 @@ def _is_linear(module: nn.Module) -> bool:
 def _package(name: str, asked: str) -> Any:
     from importlib import import_module
 
+    # On a CPU it asks at every import, peft's too, for a package that only generation would use.
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     try:
         return import_module(name)
     except ImportError as error:
