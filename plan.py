@@ -1,4 +1,7 @@
-"""Says what a run or a sweep takes, launching nothing: python plan.py experiments=demo."""
+"""Says what a run or a sweep takes, launching nothing: python plan.py experiments=demo.
+
+`python plan.py adapt experiments=lift_llama8b` does so for adapt.py.
+"""
 
 import sys
 
@@ -17,6 +20,11 @@ def main(cfg: DictConfig) -> None:
 
 
 def plan(words: list[str]) -> None:
+    if words[:1] == ["adapt"]:
+        from fullcontext.plan import adaptation
+
+        adaptation.run(words[1:])
+        return
     from fullcontext.plan.run import run
 
     run(words)

@@ -23,6 +23,7 @@ VERBS = {
     "probe": schema.ProbeRunConfig,
     "evaluate": schema.EvaluateConfig,
     "improve": schema.ImproveConfig,
+    "adapt": schema.AdaptConfig,
     "report": schema.ReportConfig,
 }
 
@@ -49,6 +50,11 @@ _OPTIONS: dict[str, dict[str, type[Any]]] = {
     },
     "objective": {"sft": schema.SftConfig, "orpo": schema.OrpoConfig, "dpo": schema.DpoConfig},
     "probe": {"custom": schema.ProbeConfig, "replay": schema.ReplayConfig},
+    "documents": {
+        "given": schema.GivenDocuments,
+        "key_value": schema.KeyValueDocuments,
+        "loogle": schema.LoogleDocuments,
+    },
     "prompts": {"own": schema.OwnPrompts, "musique": schema.MusiquePrompts},
     "sampler": {"local": schema.LocalSampler, "openai": schema.OpenAISampler},
     "utility": {

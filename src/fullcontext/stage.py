@@ -68,5 +68,5 @@ def refuse_damaged(folder: Path, content: dict[str, Any]) -> None:
             fault = "is not as it was written"
         if fault:
             raise ConfigError(
-                f"{folder / name} {fault}; delete {folder} and make it again with improve.py"
+                f"{folder / name} {fault}; delete {folder} and run the same command again"
             )

@@ -14,7 +14,8 @@ def checked(key: str, expected: Mapping[str, float]) -> None:
     """Refuses names that no report measures, and figures that are not in points of 100.
 
     `probe/TASK/STATISTIC` is a probe at its only length, `probe/TASK/LENGTH/STATISTIC` the one at
-    so many tokens; `eval/TASK/METRIC` is of evaluate.py, by the names of its table.
+    so many tokens; `eval/TASK/METRIC` is of evaluate.py, by the names of its table, and
+    `adapt/MODE/KIND/SCORE` of adapt.py.
     """
     for name, value in expected.items():
         check.within(f"{key}.{name}", value, -100, 100)
@@ -24,10 +25,10 @@ def checked(key: str, expected: Mapping[str, float]) -> None:
                 check.one_of(f"{key}.{name}", statistic, STATISTICS)
                 if length and not length[0].isdigit():
                     raise ValueError(f"{key}.{name}: {length[0]!r} is no number of tokens")
-            case ["eval", _, _]:
+            case ["eval", _, _] | ["adapt", _, _, _]:
                 pass
             case _:
                 raise ValueError(
                     f"{key}.{name} is no metric; write probe/TASK/STATISTIC,"
-                    " probe/TASK/LENGTH/STATISTIC or eval/TASK/METRIC"
+                    " probe/TASK/LENGTH/STATISTIC, eval/TASK/METRIC or adapt/MODE/KIND/SCORE"
                 )

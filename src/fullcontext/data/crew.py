@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from fullcontext import llm
-from fullcontext.config import EndpointConfig, LocalConfig, SynthesizeConfig
+from fullcontext.config import AdaptConfig, EndpointConfig, LocalConfig, SynthesizeConfig
 from fullcontext.data import questions
 from fullcontext.data.filters import Filters, Judge
 from fullcontext.data.questions import Outcome
@@ -19,7 +19,7 @@ _TALKATIVE = ("httpx", "httpx2", "openai")
 class Crew:
     """The writer and the filters of a config, ready to ask."""
 
-    def __init__(self, config: SynthesizeConfig, specials: tuple[str, ...]) -> None:
+    def __init__(self, config: SynthesizeConfig | AdaptConfig, specials: tuple[str, ...]) -> None:
         from fullcontext.llm.meter import Meter
 
         for name in _TALKATIVE:

@@ -1,8 +1,9 @@
 """Which weights a run trains, and what those take that stay as they are."""
 
+import math
 from dataclasses import dataclass
 
-from fullcontext.config import AdapterConfig, ArchitectureConfig, Quantize, TrainConfig
+from fullcontext.config import Adapter, AdapterConfig, ArchitectureConfig, Quantize, TrainConfig
 
 NF4_BYTES = 0.5 + 1 / 64 + 4 / (64 * 256)
 """Of a weight in four bits: a byte of scale for 64 of them, and four for 256 of those scales."""
@@ -47,6 +48,9 @@ def of_adapters(sizes: ArchitectureConfig, adapter: AdapterConfig) -> int:
     """Weights of the adapters of one layer; none where there are none."""
     if not adapter.is_on:
         return 0
+    if adapter.kind is Adapter.gated_memory:
+        width, gate = sizes.head_dim, math.isqrt(sizes.head_dim)
+        return sizes.num_heads * (4 * width * width + width * gate + gate)
     named = products(sizes)
     return sum(adapter.rank * sum(named[each]) for each in adapter.targets if each in named)
 
@@ -59,15 +63,18 @@ def weights(config: TrainConfig) -> Weights:
         outer = sizes.vocab_size * sizes.hidden_size
         return Weights(all_, layer, outer, all_, layer, 0, 0)
     beside = of_adapters(sizes, adapter)
+    outer = 0
+    if adapter.kind is Adapter.gated_memory:
+        outer = adapter.head_rank * (sizes.hidden_size + sizes.vocab_size)
     packed, largest = 0, 0
     if adapter.quantize is Quantize.nf4:
         each = [inputs * outputs for inputs, outputs in products(sizes).values()]
         packed, largest = sum(each), max(each)
     return Weights(
-        trained=beside * sizes.num_layers,
+        trained=beside * sizes.num_layers + outer,
         trained_layer=beside,
-        trained_outer=0,
-        in_fp32=all_ + (beside - packed) * sizes.num_layers,
+        trained_outer=outer,
+        in_fp32=all_ + outer + (beside - packed) * sizes.num_layers,
         in_fp32_layer=layer + beside - packed,
         packed=packed * sizes.num_layers,
         largest_packed=largest,

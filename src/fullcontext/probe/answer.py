@@ -100,7 +100,8 @@ def answer(
     length = len(example.context)
     replies: list[Reply] = []
     with torch.autocast(cached.device.type, torch.bfloat16, enabled=precision is Precision.bf16):
-        cached.read(example.context, np.arange(length), None)
+        if length:
+            cached.read(example.context, np.arange(length), None)
         for asked in _chunks(example.asked, chunk_tokens):
             replies += _replies(cached, length, asked, end, max_new_tokens)
             cached.forget(length)

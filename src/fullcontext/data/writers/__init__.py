@@ -14,11 +14,14 @@ class Asking:
     kind: str
     document: Document
     segments: tuple[Segment, ...]
+    turn: int = 0
+    """Which question about the same text it is; a store asks once."""
 
     @property
     def key(self) -> list[str]:
-        """What the reply depends on, besides the writer: kind and text."""
-        return [self.kind, *(segment.text for segment in self.segments)]
+        """What the reply depends on, besides the writer: kind, text and turn."""
+        turn = [str(self.turn)] if self.turn else []
+        return [self.kind, *turn, *(segment.text for segment in self.segments)]
 
 
 @dataclass(frozen=True, slots=True)

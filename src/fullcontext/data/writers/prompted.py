@@ -11,6 +11,8 @@ from fullcontext.records import Document
 REWRITES = 1
 """Times another reply is asked for where one cannot be used; greedy models would repeat it."""
 
+_TURN = 1 << 20
+"""Added for each further question about the same text."""
 _SHORT = 100
 """Added to the seed for short contexts: they are shown what integration is shown."""
 
@@ -70,6 +72,6 @@ class Prompted:
         return Request(
             messages=prompts.messages(asking),
             sampling=self.sampling,
-            seed=attempt + (_SHORT if asking.kind == "short_context" else 0),
+            seed=attempt + (_SHORT if asking.kind == "short_context" else 0) + _TURN * asking.turn,
             schema=prompts.schema(asking),
         )

@@ -1,0 +1,39 @@
+"""What an adaptation came to."""
+
+import pytest
+
+from fullcontext.adapt import accounts
+
+
+def answer(mode: str, adapted: bool, exact: float | None, kind: str = "") -> dict:
+    scores = {"exact": exact}
+    return {"mode": mode, "adapted": adapted, "kind": kind, "scores": scores, "cut": False}
+
+
+def test_means_are_by_mode_adapter_and_kind_and_over_all_kinds() -> None:
+    found = [answer("closed_book", True, 1.0, "a"), answer("closed_book", True, 0.0, "b"),
+             answer("closed_book", True, None, "b"), answer("closed_book", False, 0.0, "a")]  # fmt: skip
+    rows = {(r["adapted"], r["kind"]): r for r in accounts.means(found)}
+    assert rows[True, "all"]["scores"]["exact"] == {"mean": 0.5, "questions": 2}
+    assert rows[True, "all"]["questions"] == 3
+    assert rows[True, "b"]["scores"]["exact"] == {"mean": 0.0, "questions": 1}
+    assert rows[False, "all"]["scores"]["exact"]["mean"] == 0.0
+
+
+def test_adapting_pays_when_the_readings_that_it_saves_cost_as_much() -> None:
+    context, closed = {"read_s": 2.0, "each_s": 1.0}, {"read_s": 0.0, "each_s": 0.5}
+    found = accounts.crossover(100.0, context, closed)
+    assert found["alone"] == pytest.approx(100 / 2.5)
+    assert found["cached"] == pytest.approx(98 / 0.5)
+
+
+def test_it_never_pays_where_closed_book_answers_cost_no_less() -> None:
+    same = {"read_s": 0.0, "each_s": 1.0}
+    assert accounts.crossover(1.0, same, same) == {"alone": None, "cached": None}
+
+
+def test_the_drop_on_others_is_what_the_adapter_takes_away() -> None:
+    rows = accounts.means([answer("others", False, 1.0), answer("others", False, 1.0),
+                           answer("others", True, 1.0), answer("others", True, 0.0)])  # fmt: skip
+    assert accounts.drop(rows, "exact") == 0.5
+    assert accounts.drop(rows[:1], "exact") is None
