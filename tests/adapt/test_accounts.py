@@ -11,12 +11,16 @@ def answer(mode: str, adapted: bool, exact: float | None, kind: str = "") -> dic
 
 
 def test_means_are_by_mode_adapter_and_kind_and_over_all_kinds() -> None:
-    found = [answer("closed_book", True, 1.0, "a"), answer("closed_book", True, 0.0, "b"),
-             answer("closed_book", True, None, "b"), answer("closed_book", False, 0.0, "a")]  # fmt: skip
+    found = [
+        answer("closed_book", True, 1.0, "a"),
+        answer("closed_book", True, 0.0, "b"),
+        answer("closed_book", True, None, "b"),
+        answer("closed_book", False, 0.0, "a"),
+    ]
     rows = {(r["adapted"], r["kind"]): r for r in accounts.means(found)}
-    assert rows[True, "all"]["scores"]["exact"] == {"mean": 0.5, "questions": 2}
+    assert rows[True, "all"]["scores"]["exact"] == {"mean": 0.5, "questions": 2, "without": 1}
     assert rows[True, "all"]["questions"] == 3
-    assert rows[True, "b"]["scores"]["exact"] == {"mean": 0.0, "questions": 1}
+    assert rows[True, "b"]["scores"]["exact"] == {"mean": 0.0, "questions": 1, "without": 1}
     assert rows[False, "all"]["scores"]["exact"]["mean"] == 0.0
 
 

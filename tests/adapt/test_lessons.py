@@ -1,6 +1,7 @@
 """What is learnt of a document."""
 
 from collections import Counter
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -11,15 +12,23 @@ from hypothesis import strategies as st
 from fullcontext.adapt.documents import Given
 from fullcontext.adapt.lessons import Lessons, Text, grouped, pieces
 from fullcontext.compose import ConfigError, compose_verb
+from fullcontext.config import AdaptConfig
 from fullcontext.data.tokens import Encoder, Prompt
 from fullcontext.model import tokenizer
 from fullcontext.randomness import rng
 from tests.adapt.symbols import SYMBOLS, dictionary
 
+IN_CONTEXT = ("contextualise.use=true", "contextualise.tokens=60")
+
+
+@cache
+def composed(*words: str) -> tuple[AdaptConfig, Prompt]:
+    config = compose_verb("adapt", [*SYMBOLS, *words])
+    return config, Prompt(config.data, config.model.chat, Encoder(tokenizer.load(config.model)))
+
 
 def lessons(*words: str, text: str = dictionary(20), auxiliary: Any = ()) -> Lessons:
-    config = compose_verb("adapt", [*SYMBOLS, *words])
-    prompt = Prompt(config.data, config.model.chat, Encoder(tokenizer.load(config.model)))
+    config, prompt = composed(*words)
     given = Given("book", "book", text, ())
     return Lessons(config, given, Text(given, prompt, Counter()), auxiliary, None)
 
@@ -74,22 +83,30 @@ def test_what_does_not_fit_is_left_out_of_the_middle_and_counted() -> None:
     assert text.within(60)[1] == 0
 
 
-def test_segments_alone_are_learnt_whole_but_for_the_token_that_nothing_predicts() -> None:
-    made = lessons("contextualise.use=false", "segments.tokens=30", "segments.stride=30")
+def test_segments_alone_are_learnt_whole_after_the_beginning_of_a_text() -> None:
+    made = lessons("segments.tokens=30", "segments.stride=30")
     examples = made.epoch(0)
-    assert [example.supervised for example in examples] == [29, 29]
-    assert [example.tokens for example in examples] == [30, 30]
+    assert [example.supervised for example in examples] == [30, 30]
+    assert [example.tokens for example in examples] == [31, 31]
+
+
+def test_without_such_a_token_nothing_predicts_the_first_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made = lessons("segments.tokens=30", "segments.stride=30")
+    monkeypatch.setattr(made, "_start", np.zeros(0, np.int32))
+    assert [example.supervised for example in made.epoch(0)] == [29, 29]
 
 
 def test_a_contextualised_segment_is_learnt_after_the_sample() -> None:
-    made = lessons("contextualise.tokens=60", "segments.tokens=30", "segments.stride=30")
+    made = lessons(*IN_CONTEXT, "segments.tokens=30", "segments.stride=30")
     first = made.epoch(0)[0].asked[0]
-    assert first.prompt.tolist() == made.text.ids.tolist()
+    assert first.prompt.tolist() == [1, *made.text.ids.tolist()]
     assert first.answer.tolist() == made.text.ids[:30].tolist()
 
 
 def test_samples_differ_from_epoch_to_epoch_and_not_from_run_to_run() -> None:
-    words = ("contextualise.tokens=9", "segments.tokens=30", "segments.stride=15")
+    words = (*IN_CONTEXT[:1], "contextualise.tokens=9", "segments.tokens=30", "segments.stride=15")
 
     def prompts(epoch: int) -> list[list[int]]:
         made = lessons(*words, text=dictionary(30))
@@ -106,7 +123,7 @@ def test_questions_come_in_the_second_stage_and_share_their_document() -> None:
     assert len(made.epoch(0)) == 1
     segment, questions = made.epoch(1)
     assert len(questions.asked) == 2 and len(segment.asked) == 1
-    assert questions.context.tolist() == made.text.ids.tolist()
+    assert questions.context.tolist() == [*made.prompt.head(""), *made.text.ids]
 
 
 def test_closed_book_questions_have_no_document() -> None:

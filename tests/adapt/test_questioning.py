@@ -1,6 +1,7 @@
 """Auxiliary questions."""
 
 from collections import Counter
+from functools import cache
 
 from hypothesis import given as draws
 from hypothesis import strategies as st
@@ -17,6 +18,7 @@ TEXT = "\n".join(
 BOOK = Given("book", "book", TEXT, ())
 
 
+@cache
 def config(*words: str):
     return compose_verb(
         "adapt", ["model=tiny", "document=book.txt", "adapter=full", "tracking=none", *words]

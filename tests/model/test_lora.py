@@ -11,7 +11,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from fullcontext.compose import ConfigError
 from fullcontext.config.adapter import Adapter, AdapterConfig, Quantize
-from fullcontext.model import lora
+from fullcontext.model import four_bits, lora
 
 IDS = torch.tensor([[3, 5, 7, 9, 11, 4]])
 
@@ -84,6 +84,31 @@ def test_adapters_are_drawn_from_the_seed_and_leave_the_global_draws_alone() -> 
 
 
 @pytest.mark.parametrize("quantize", list(Quantize))
+def test_redrawn_adapters_are_those_of_a_fresh_model_whatever_was_trained(
+    quantize: Quantize,
+) -> None:
+    if quantize is Quantize.nf4:
+        pytest.importorskip("bitsandbytes")
+    _, after = taught(settings(quantize))
+    drawn = torch.random.get_rng_state()
+    lora.redraw(after, settings(), seed=2)
+    assert torch.equal(torch.random.get_rng_state(), drawn)
+    fresh = model()
+    lora.attach(fresh, settings(), seed=2)
+    for name, weight in lora.trained(fresh).items():
+        assert torch.equal(weight, lora.trained(after)[name]), name
+
+
+def test_switched_off_adapters_leave_the_models_own_answer_and_train_on_afterwards() -> None:
+    before, after = taught(settings())
+    names = set(lora.trained(after))
+    with lora.disabled(after):
+        assert torch.equal(before(input_ids=IDS).logits, after(input_ids=IDS).logits)
+    assert not torch.allclose(before(input_ids=IDS).logits, after(input_ids=IDS).logits)
+    assert set(lora.trained(after)) == names
+
+
+@pytest.mark.parametrize("quantize", list(Quantize))
 def test_the_merged_weights_compute_what_the_adapted_model_does(quantize: Quantize) -> None:
     if quantize is Quantize.nf4:
         pytest.importorskip("bitsandbytes")
@@ -102,7 +127,7 @@ def test_four_bits_hold_the_products_of_the_layers_and_their_gradients_pass() ->
     before, after = taught(settings(Quantize.nf4))
     layer = after.model.layers[0].self_attn.q_proj
     assert layer.get_base_layer().weight.dtype is torch.uint8
-    unpacked = lora.unpacked(layer.get_base_layer().weight)
+    unpacked = four_bits.unpacked(layer.get_base_layer().weight)
     own = before.model.layers[0].self_attn.q_proj.weight
     error = (unpacked - own).abs().mean() / own.abs().mean()
     assert 0.08 < error < 0.1  # of normal weights in blocks of 64

@@ -31,7 +31,7 @@ class Adapters:
         compute = torch.float32 if config.precision is Precision.fp32 else torch.bfloat16
         match self.kind:
             case Adapter.gated_memory:
-                gated_memory.attach(model, config.adapter, config.seed)
+                gated_memory.attach(model, config.adapter, config.seed, compute)
             case Adapter.lora:
                 lora.attach(model, config.adapter, config.seed, compute, device)
             case _:

@@ -55,14 +55,14 @@ class Answering:
             self.config.precision,
         )  # fmt: skip
         spent = time.process_time() - start
-        records = []
+        records, longest = [], settings.max_new_tokens
         for question, reply in zip(given.questions, replies, strict=True):
             said = tokenizer.decode(reply.tokens, skip_special_tokens=True).strip()
             records.append(
                 {
                     "document": given.id, "question": question.id, "kind": question.kind,
                     "mode": mode, "adapted": adapted, "text": question.text, "answer": said,
-                    "gold": list(question.answers), "cut": len(reply.tokens) >= settings.max_new_tokens,
+                    "gold": list(question.answers), "cut": len(reply.tokens) >= longest,
                     "scores": metrics.scores(question.kind, said, question.answers),
                 }
             )  # fmt: skip

@@ -26,7 +26,7 @@ from fullcontext.compose import ConfigError, RunInfo, plain
 from fullcontext.config import AdaptConfig, Mode
 from fullcontext.data.mixture import Mixture
 from fullcontext.data.tokens import Encoder, Prompt
-from fullcontext.launch import STOPPED, StopFlag, World
+from fullcontext.launch import STOPPED, StopFlag
 from fullcontext.probe import source
 from fullcontext.store import alone, fingerprint, locked, write_aside
 
@@ -69,7 +69,7 @@ def run(config: AdaptConfig, info: RunInfo) -> None:
         if config.part == 0:
             provenance.write(folder, config, info)
         with state.kept("adapt", config.name, fingerprint(plain(config)), folder) as status:
-            work = Work(config, folder, prompt, given, trained, world, stop)
+            work = Work(config, prompt, given, trained, world.device, stop)
             own = given[config.part :: config.parts]
             for number, each in enumerate(own, 1):
                 with alone(folder / "documents" / each.id, "adapting to"):
@@ -85,15 +85,15 @@ class Work:
     def __init__(
         self,
         config: AdaptConfig,
-        folder: Path,
         prompt: Prompt,
         given: list[Given],
         trained: source.Trained | None,
-        world: World,
+        device: Any,
         stop: StopFlag,
     ) -> None:
-        self.config, self.folder, self.prompt, self.given = config, folder, prompt, given
-        self.trained, self.world, self.stop = trained, world, stop
+        self.config, self.prompt, self.given = config, prompt, given
+        self.trained, self.device, self.stop = trained, device, stop
+        self.folder = Path(config.output) / config.name
 
     def adapt(self, given: Given) -> None:
         """The adapter of a document, unless it is there, and the answers to its questions."""
@@ -165,7 +165,7 @@ class Work:
         pairs = [(each["question"], each["answer"]) for each in written]
         lessons = Lessons(self.config, given, text, pairs, self.rehearsal)
         self.adapters.begin(given.id)
-        done = training.train(self.model, self.config, lessons, self.world.device, self.stop)
+        done = training.train(self.model, self.config, lessons, self.device, self.stop)
         _write_lines(place / "lessons.jsonl", done.records)
         _write_lines(place / "auxiliary.jsonl", written)
         files = {"lessons.jsonl", "auxiliary.jsonl", *self.adapters.save(place)}
@@ -182,7 +182,7 @@ class Work:
     ) -> None:
         from fullcontext.adapt.answering import Answering
 
-        asking = Answering(self.model, self.config, self.prompt, self.world.device)
+        asking = Answering(self.model, self.config, self.prompt, self.device)
         modes: list[tuple[str, Given]] = [
             (mode.value, given) for mode in self.config.answering.modes
         ]
@@ -223,14 +223,14 @@ class Work:
         if self.trained is not None and weights is None:
             made = source.restore(made, self.trained.folder, None, 0)[0]
         sharding.recompute(made, config.checkpointing)
-        return made.to(self.world.device)
+        return made.to(self.device)
 
     @cached_property
     def adapters(self) -> Any:
         """What the model has beside its own weights."""
         from fullcontext.adapt.adapters import Adapters
 
-        return Adapters(self.model, self.config, self.world.device)
+        return Adapters(self.model, self.config, self.device)
 
     @cached_property
     def rehearsal(self) -> Mixture | None:

@@ -5,7 +5,7 @@ assembled, `training.py` and `sharding.py` how a model is built and trained, `ve
 script takes.
 """
 
-from fullcontext.config.adapter import PROJECTIONS, Adapter, AdapterConfig, Quantize
+from fullcontext.config.adapter import PROJECTIONS, Adapter, AdapterConfig, MemoryInit, Quantize
 from fullcontext.config.adapting import (
     AdaptConfig,
     AnsweringConfig,
@@ -197,6 +197,7 @@ __all__ = [
     "Long",
     "LoogleDocuments",
     "Match",
+    "MemoryInit",
     "MirrorKind",
     "Mode",
     "ModelConfig",

@@ -16,6 +16,18 @@ class Adapter(StrEnum):
     """The model's own, all of them."""
     lora = "lora"
     """Low-rank matrices beside some of them (arXiv 2106.09685)."""
+    gated_memory = "gated_memory"
+    """A memory in every self-attention, and a gate between the two (LIFT, arXiv 2502.14644 v3)."""
+
+
+class MemoryInit(StrEnum):
+    """What kaiming_uniform(a=sqrt 5), which is U(-1/sqrt(fan), 1/sqrt(fan)), takes for the fan of
+    gated memory: its weights are (heads, in, out)."""
+
+    reference = "reference"
+    """in * out: what torch reads off three dimensions, and what the authors' code begins with."""
+    per_head = "per_head"
+    """in: that of each head's own matrix, whose weights begin larger by sqrt(out)."""
 
 
 class Quantize(StrEnum):
@@ -40,10 +52,19 @@ class AdapterConfig:
     targets: list[str] = field(default_factory=lambda: list(PROJECTIONS))
     """Last part of the names of the linear modules that get one."""
     quantize: Quantize = Quantize.none
+    memory_init: MemoryInit = MemoryInit.reference
+    """Of kind=gated_memory."""
+    head_rank: int = 2
+    """Of kind=gated_memory: the rank of low-rank matrices beside the output head; 0 leaves them
+    out."""
+    head_alpha: float = 4.0
+    """Their product is scaled by head_alpha / head_rank."""
 
     def __post_init__(self) -> None:
         check.within("adapter.rank", self.rank, 1)
         check.above("adapter.alpha", self.alpha, 0)
+        check.within("adapter.head_rank", self.head_rank, 0)
+        check.above("adapter.head_alpha", self.head_alpha, 0)
         if self.dropout:
             raise ValueError(
                 f"adapter.dropout={self.dropout:g}: what is dropped would depend on how a batch is"
@@ -63,3 +84,12 @@ class AdapterConfig:
     def is_on(self) -> bool:
         """Whether the model's own weights stay."""
         return self.kind is not Adapter.none
+
+    def refuse_unmergeable(self) -> None:
+        """Raises ValueError for adapters that no weights of the model can hold; for train.py."""
+        if self.kind is Adapter.gated_memory:
+            raise ValueError(
+                "adapter.kind=gated_memory cannot be merged into weights that transformers reads,"
+                " so that nothing could be exported; adapt.py is its place, train.py takes"
+                " adapter=lora, qlora or none"
+            )

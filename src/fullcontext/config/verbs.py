@@ -136,6 +136,7 @@ class TrainConfig:
                 f" has {', '.join(self.data.kinds)}; choose data=pairs, or objective=sft"
             )
         self.precision.refuse_lossy()
+        self.adapter.refuse_unmergeable()
         architecture = self.model.architecture
         self.checkpointing = self.checkpointing.settled(architecture.num_parameters)
         self.sharding.exchange_by(architecture.num_heads, architecture.num_kv_heads)

@@ -5,8 +5,9 @@ it. Whatever trains, shards or saves a model finds the adapters as its only trai
 """
 
 import json
-import logging
+import math
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 
 from fullcontext.compose import ConfigError
 from fullcontext.config.adapter import AdapterConfig, Quantize
+from fullcontext.model.four_bits import package, quantise, unpacked
 from fullcontext.randomness import torch_seed
 from fullcontext.store import write_aside
 
@@ -23,8 +25,6 @@ NAME = "default"
 """Of the adapters, as peft calls them."""
 SETTINGS, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 """Of a folder that peft reads."""
-BLOCK = 64
-"""Weights that share a scale in four bits."""
 _ATTACHED = "fullcontext_adapters"
 
 
@@ -59,12 +59,12 @@ def attach(
     target is not in the model, or a package is not here.
     """
     _refuse_unknown(model, config)
-    peft = _package("peft", "adapter.kind=lora")
+    peft = package("peft", "adapter.kind=lora")
     model.requires_grad_(False)
-    made = Attached(config, model.config.name_or_path or None, _sum(model))
+    made = Attached(config, model.config.name_or_path or None, base_sum(model))
     setattr(model, _ATTACHED, made)
     if config.quantize is Quantize.nf4:
-        _quantise(model, config, compute, device)
+        quantise(model, compute, device)
     settings = peft.LoraConfig(
         r=config.rank, lora_alpha=config.alpha, target_modules=list(config.targets),
         lora_dropout=0.0, bias="none",
@@ -74,13 +74,42 @@ def attach(
         peft.inject_adapter_in_model(settings, model, adapter_name=NAME)
 
 
+@torch.no_grad()
+def redraw(model: Any, config: AdapterConfig, seed: int) -> None:
+    """Gives adapters the weights that `attach` begins with: A of U(-1/sqrt(in), 1/sqrt(in)), as
+    peft draws it, and B of zeros. What was trained before has no part in it."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(torch_seed(seed, "adapters"))
+        for _, layer in adapted(model):
+            down, up = layer.lora_A[NAME].weight, layer.lora_B[NAME].weight
+            nn.Linear(down.shape[1], config.rank, bias=False)  # peft draws both as torch does ...
+            nn.Linear(config.rank, up.shape[0], bias=False)
+            drawn = nn.init.kaiming_uniform_(torch.empty(down.shape), a=math.sqrt(5))
+            down.copy_(drawn)  # ... and A once more
+            up.zero_()
+
+
+@contextmanager
+def disabled(model: Any) -> Iterator[None]:
+    """Inside the block the model computes without its adapters, by its own weights alone."""
+    layers = [layer for _, layer in adapted(model)]
+    for layer in layers:
+        layer.enable_adapters(False)
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.enable_adapters(True)
+
+
 def trained(model: Any) -> dict[str, Any]:
     """The weights that are trained, by name: tensors, or DTensors where they are sharded."""
     return {name: p.detach() for name, p in model.named_parameters() if p.requires_grad}
 
 
-def _sum(model: Any) -> int:
-    """Over the bit patterns as integers, so that neither order nor threads matter."""
+def base_sum(model: Any) -> int:
+    """Of the bit patterns of a model's fp32 weights, as integers, so that neither order nor threads
+    matter; weights on the meta device have none."""
     total = 0
     for weight in model.parameters():
         if weight.device.type != "meta":
@@ -90,64 +119,15 @@ def _sum(model: Any) -> int:
 
 def _refuse_unknown(model: Any, config: AdapterConfig) -> None:
     there = {
-        name.rpartition(".")[2] for name, module in model.named_modules() if _is_linear(module)
+        name.rpartition(".")[2]
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear)
     }
     unknown = [target for target in config.targets if target not in there]
     if unknown:
         raise ConfigError(
             f"adapter.targets: the model has no linear module {', '.join(unknown)}; it has"
             f" {', '.join(sorted(there))}"
-        )
-
-
-def _is_linear(module: nn.Module) -> bool:
-    return isinstance(module, nn.Linear)
-
-
-def _package(name: str, asked: str) -> Any:
-    from importlib import import_module
-
-    # On a CPU it asks at every import, peft's too, for a package that only generation would use.
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
-    try:
-        return import_module(name)
-    except ImportError as error:
-        raise ConfigError(
-            f"{asked} needs the package {name} ({error}); pip install 'fullcontext[adapters]'"
-        ) from error
-
-
-def _quantise(
-    model: Any, config: AdapterConfig, compute: torch.dtype, device: torch.device | str
-) -> None:
-    """Puts modules of four-bit weights in place of the layers' linear ones."""
-    bnb = _package("bitsandbytes", f"adapter.quantize={config.quantize.value}")
-    head = model.get_output_embeddings()
-    for parent in list(model.modules()):
-        for name, module in list(parent.named_children()):
-            if not _is_linear(module) or module is head:
-                continue
-            _refuse_width(name, module)
-            made = bnb.nn.Linear4bit(
-                module.in_features, module.out_features, bias=module.bias is not None,
-                compute_dtype=compute, compress_statistics=True, quant_type="nf4", device="meta",
-            )  # fmt: skip
-            made.weight = bnb.nn.Params4bit(
-                module.weight.detach(), requires_grad=False, compress_statistics=True,
-                quant_type="nf4", module=made,
-            )  # fmt: skip
-            made.bias = module.bias
-            setattr(parent, name, made.to(device))  # moving them is what quantises them
-    model.is_loaded_in_4bit = True  # by which peft chooses its layers
-
-
-def _refuse_width(name: str, module: Any) -> None:
-    """bitsandbytes 0.50 on a CPU gives other rows wrong weights: errors of 20 %, not of 9 %."""
-    if module.in_features % BLOCK:
-        raise ConfigError(
-            f"adapter.quantize=nf4: {name} takes {module.in_features} inputs, which is no multiple"
-            f" of {BLOCK}, the block of weights that are quantised together; choose"
-            " adapter.quantize=none"
         )
 
 
@@ -185,26 +165,16 @@ def whole(weight: Any) -> Tensor:
     return found
 
 
-def unpacked(weight: Any) -> Any:
-    """Four-bit weights in fp32, others as they are."""
-    state = getattr(weight, "quant_state", None)
-    if state is None:
-        return weight
-    from bitsandbytes.functional import dequantize_4bit
-
-    return dequantize_4bit(weight.detach().as_subclass(Tensor), state).float()
-
-
 def merged(model: Any) -> dict[str, Any]:
     """Weights by the names that the model has without adapters, with the adapters in them: each a
     tensor, a DTensor or a Merging, tied ones once."""
-    adapted = dict(_adapted(model))
-    inner = tuple(f"{name}." for name in adapted)
+    layers = dict(adapted(model))
+    inner = tuple(f"{name}." for name in layers)
     found: dict[str, Any] = {}
     for name, weight in model.named_parameters():
         if not name.startswith(inner):
             found[name] = unpacked(weight)
-    for name, layer in adapted.items():
+    for name, layer in layers.items():
         base = layer.get_base_layer()
         found[f"{name}.weight"] = Merging(
             base.weight, layer.lora_A[NAME].weight, layer.lora_B[NAME].weight,
@@ -215,7 +185,8 @@ def merged(model: Any) -> dict[str, Any]:
     return found
 
 
-def _adapted(model: Any) -> Iterator[tuple[str, Any]]:
+def adapted(model: Any) -> Iterator[tuple[str, Any]]:
+    """The modules that have an adapter, by name, in the order in which peft made them."""
     for name, module in model.named_modules():
         if hasattr(module, "lora_A"):
             yield name, module

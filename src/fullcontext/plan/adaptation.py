@@ -1,7 +1,7 @@
 """plan.py adapt: what adapting to a document takes, and from how many questions on it pays.
 
-The lessons of all epochs are laid out by their lengths alone, and planned as the steps of a training
-run are. Answers are compared by what differs: in context the document is read first.
+The lessons of all epochs are laid out by their lengths alone, and planned as the steps of a run of
+train.py are. Answers are compared by what differs: in context the document is read first.
 """
 
 import json
@@ -158,11 +158,12 @@ def _batches(config: AdaptConfig, epoch: list[Example]) -> list[list[Example]]:
 def _training(config: AdaptConfig) -> TrainConfig:
     """The settings as a training run on one device has them."""
     made: TrainConfig = compose_verb("train", ["sharding=none", "data=key_value"])
-    return replace(
-        made, model=config.model, adapter=config.adapter, optimizer=config.optimizer,
-        precision=config.precision, checkpointing=config.checkpointing,
-        max_tokens=config.max_tokens, plan=config.plan,
+    made = replace(
+        made, model=config.model, optimizer=config.optimizer, precision=config.precision,
+        checkpointing=config.checkpointing, max_tokens=config.max_tokens, plan=config.plan,
     )  # fmt: skip
+    made.adapter = config.adapter  # afterwards: train.py itself refuses gated memory
+    return made
 
 
 def record(found: Adaptation) -> dict[str, object]:
@@ -198,8 +199,8 @@ def lines(config: AdaptConfig, found: Adaptation) -> list[str]:
         *(f"  {k:<24} {v / GIB:10.3f}" for k, v in sorted(found.memory.parts.items())),
         f"  {'together':<24} {found.memory.total / GIB:10.3f}",
         f"reading it for an answer in context: {found.read_flops:.3g} FLOPs, {reading}",
-        f"adapting takes less computing from {found.crossover:,.0f} questions on, if the document is"
-        " read for each; where its keys and values are kept, hardly ever",
+        f"adapting takes less computing from {found.crossover:,.0f} questions on, if the document"
+        " is read for each; where its keys and values are kept, hardly ever",
     ]
     room = found.hardware.memory_gib
     if room is not None and found.memory.total / GIB > room:
