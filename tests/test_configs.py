@@ -68,6 +68,7 @@ def test_every_point_of_every_sweep_composes(name: str) -> None:
     header = header_of(name)
     verb = next(verb for verb in VERBS if f"# python {verb}.py" in header)
     chosen = [f"sweeps={name}", *(["data=pairs"] if "data=pairs" in header else [])]
+    chosen += ["experiments=lift_llama8b"] if verb == "adapt" else []
     for point in points(*chosen, verb=verb):
         compose_verb(verb, [*chosen, *point])
 
@@ -87,7 +88,7 @@ def test_every_sweep_says_its_question_its_command_and_its_cost(name: str) -> No
     header = header_of(name)
     assert header.startswith("# @package _global_\n# ") and "?" in header
     assert f"sweeps={name.split('/')[0]}" in header or name.startswith("scaled/")
-    assert re.search("python (train|improve).py", header) and "# Costs " in header
+    assert re.search("python (train|improve|adapt).py", header) and "# Costs " in header
 
 
 @pytest.mark.parametrize("name", options("slurm"))
@@ -116,7 +117,8 @@ def test_every_option_of_every_group_composes(group: str, name: str) -> None:
 
 @pytest.mark.parametrize("verb", [v for v in VERBS if v != "report"])
 def test_every_verb_composes(verb: str) -> None:
-    assert isinstance(compose_verb(verb), VERBS[verb])
+    needed = ["document=book.txt"] if verb == "adapt" else []
+    assert isinstance(compose_verb(verb, needed), VERBS[verb])
 
 
 def test_the_default_run_is_the_papers() -> None:

@@ -129,6 +129,7 @@ def _epoch(config: AdaptConfig, tokens: int, number: int) -> list[Example]:
         before = min(tokens, config.contextualise.tokens) if config.contextualise.use else 1
         for start, stop in pieces(tokens, config.segments.tokens, config.segments.stride):
             made.append(_example(0, before, stop - start))
+    made += _rehearsal(config)
     if number < config.epochs.segments:
         return made
     questions = config.auxiliary.number
@@ -142,6 +143,15 @@ def _epoch(config: AdaptConfig, tokens: int, number: int) -> list[Example]:
     for group in grouped(sizes, config.max_tokens - context):
         made.append(_example(context, asked, answer, len(group)))
     return made
+
+
+def _rehearsal(config: AdaptConfig) -> list[Example]:
+    """Contexts of mean length, shared as `data` says."""
+    shared = config.data.questions_per_context
+    number = -(-config.rehearsal.examples // shared)
+    context = sum(config.data.context_range) // 2
+    asked, answer = config.plan.question_tokens, config.plan.answer_tokens
+    return [_example(context, asked, answer, shared)] * number
 
 
 def _example(context: int, asked: int, answer: int = 0, number: int = 1) -> Example:
