@@ -1,9 +1,8 @@
 """A tiny model learns dictionaries by heart: make lift.
 
 For each seed a model that looks up keys in up to 544 tokens (experiments=lift_start, lift_base)
-adapts to four dictionaries of 512 tokens, one after the other, by gated memory and by LoRA; each is
-asked closed-book before and after, told beforehand in auxiliary questions or not, and three others
-in context. What is finished is not done again, so a second call costs seconds.
+adapts to a dictionary of 512 tokens, by gated memory and by LoRA. It is asked closed-book before and
+after, told beforehand in auxiliary questions or not; three other dictionaries are asked in context. What is finished is not done again, so a second call costs seconds.
 """
 
 import json
@@ -19,15 +18,13 @@ OUT = Path("outputs/lift")
 SEEDS = (0, 1, 2)
 STUDENT = 4.303
 """97.5 % point of Student's law with the two degrees of freedom of three seeds."""
+LORA = ["adapter=lora", "adapter.rank=16", "adapter.alpha=16", "schedule.peak=3e-3"]
 ARMS = {
-    "gated memory": ["adapter=gated_memory"],
-    "LoRA": ["adapter=lora", "adapter.rank=16", "adapter.alpha=16"],
-    "gated memory, no rehearsal": ["adapter=gated_memory", "rehearsal.examples=0"],
-    "LoRA, no rehearsal": [
-        "adapter=lora", "adapter.rank=16", "adapter.alpha=16", "rehearsal.examples=0",
-    ],
-    "gated memory, segments alone": ["adapter=gated_memory", "documents.told=0"],
-}  # fmt: skip
+    "gated memory": [],
+    "LoRA": LORA,
+    "gated memory, no rehearsal": ["rehearsal.examples=0"],
+    "gated memory, half of the items told": ["documents.told=0.5"],
+}
 
 
 def call(script: str, *words: str) -> float:

@@ -50,7 +50,8 @@ def read(config: AdaptConfig, prompt: Prompt, counted: Counter[str]) -> list[Giv
 
             found = list(loogle.read(config.documents, counted))
         case KeyValueDocuments():
-            found = [_dictionary(config, prompt, i) for i in range(config.documents.number)]
+            number = config.documents.number + config.answering.others
+            found = [_dictionary(config, prompt, i) for i in range(number)]
         case _:
             found = list(_given(config))
     if not found:
@@ -59,6 +60,13 @@ def read(config: AdaptConfig, prompt: Prompt, counted: Counter[str]) -> list[Giv
     if twice:
         raise ConfigError(f"several documents have the id {twice[0]!r}; give each its own")
     return found
+
+
+def adapted(config: AdaptConfig, given: list[Given]) -> list[Given]:
+    """Those of them that are adapted to: of invented ones the last are only asked about."""
+    if isinstance(config.documents, KeyValueDocuments):
+        return given[: config.documents.number]
+    return given
 
 
 def _given(config: AdaptConfig) -> Iterator[Given]:

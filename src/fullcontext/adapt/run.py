@@ -70,7 +70,7 @@ def run(config: AdaptConfig, info: RunInfo) -> None:
             provenance.write(folder, config, info)
         with state.kept("adapt", config.name, fingerprint(plain(config)), folder) as status:
             work = Work(config, prompt, given, trained, world.device, stop)
-            own = given[config.part :: config.parts]
+            own = work.adapted[config.part :: config.parts]
             for number, each in enumerate(own, 1):
                 with alone(folder / "documents" / each.id, "adapting to"):
                     work.adapt(each)
@@ -92,6 +92,7 @@ class Work:
         stop: StopFlag,
     ) -> None:
         self.config, self.prompt, self.given = config, prompt, given
+        self.adapted = documents.adapted(config, given)
         self.trained, self.device, self.stop = trained, device, stop
         self.folder = Path(config.output) / config.name
 
@@ -115,7 +116,7 @@ class Work:
 
     def finished(self) -> list[Path] | None:
         """The folders of all answers; None while other parts have work left."""
-        folders = [self._answers(each) for each in self.given if each.questions]
+        folders = [self._answers(each) for each in self.adapted if each.questions]
         return folders if all(stage.read(folder) for folder in folders) else None
 
     def _learnt(self, given: Given) -> dict[str, Any]:

@@ -83,7 +83,7 @@ class AnsweringConfig:
     max_new_tokens: int = 200
     others: int = 0
     """Other documents of the same source, in context, with their questions before and after: what
-    the adaptation costs elsewhere. They are those that come next."""
+    the adaptation costs elsewhere. They are those that come next; of invented ones further ones."""
 
     def __post_init__(self) -> None:
         check.within("answering.limit", self.limit, 16)
