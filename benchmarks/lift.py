@@ -1,8 +1,9 @@
 """A tiny model learns dictionaries by heart: make lift.
 
 For each seed a model that looks up keys in up to 544 tokens (experiments=lift_start, lift_base)
-adapts to a dictionary of 512 tokens, by gated memory and by LoRA. It is asked closed-book before and
-after, told beforehand in auxiliary questions or not; three other dictionaries are asked in context. What is finished is not done again, so a second call costs seconds.
+adapts to a dictionary of 512 tokens, by gated memory and by LoRA. It is asked closed-book before
+and after, about items that auxiliary questions told it and others; three other dictionaries are
+asked in context. What is finished is not done again, so that a second call costs seconds.
 """
 
 import json

@@ -36,8 +36,10 @@ class Text:
         if not text:
             raise ConfigError(f"document {given.id} is empty; give one with text")
         self.ids: Ids = encoder.encode(text + prompt.end)
-        self._gap = lambda: known(prompt, encoder.encode(GAP + "\n"), GAP)
         known(prompt, self.ids, f"document {given.id}")
+
+    def _gap(self) -> Ids:
+        return known(self.prompt, self.prompt.encoder.encode(GAP + "\n"), GAP)
 
     def within(self, tokens: int) -> tuple[Ids, int]:
         """The document, or its head, a gap and its tail in so many tokens; and how many of its own

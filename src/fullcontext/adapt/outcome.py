@@ -17,6 +17,9 @@ from fullcontext.track import Tracker
 SHOWN = ("exact", "sub_em", "f1", "rouge_l_recall", "judge")
 """Scores of the printed table; results.json has all."""
 
+MOST_SHOWN = 400
+"""Characters of an answer that are printed; answers.jsonl has all."""
+
 
 def write(
     folder: Path,
@@ -129,7 +132,8 @@ def show(found: dict[str, Any], records: Sequence[dict[str, Any]], folder: Path)
     for record in records if len(records) <= 8 else []:
         model = "adapted" if record["adapted"] else "as it is"
         console.print(f"[b]{record['mode']}, {model}[/b]: ", end="")
-        console.print(record["answer"], markup=False)
+        answer = record["answer"]
+        console.print(answer[:MOST_SHOWN] + " ..." * (len(answer) > MOST_SHOWN), markup=False)
     names = [n for n in SHOWN if any(n in row["scores"] for row in found["scores"])]
     if names:
         table = Table("mode", "adapter", "kind", "questions", *names, title=str(folder))

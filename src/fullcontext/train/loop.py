@@ -13,7 +13,7 @@ import torch
 
 from fullcontext import launch
 from fullcontext.compose import ConfigError
-from fullcontext.config import Precision, TrainConfig
+from fullcontext.config import AdaptConfig, Precision, TrainConfig
 from fullcontext.data.accounts import Tally
 from fullcontext.data.mixture import Mixture
 from fullcontext.data.packing import pack, plan
@@ -224,7 +224,7 @@ class Loop:
         self.tally = Tally(self.config.data, **extra["tally"])
 
 
-def adamw(config: TrainConfig, model: Any) -> torch.optim.AdamW:
+def adamw(config: TrainConfig | AdaptConfig, model: Any) -> torch.optim.AdamW:
     """AdamW over all weights; decay on matrices only."""
     parameters = [p for p in model.parameters() if p.requires_grad]
     settings = config.optimizer
