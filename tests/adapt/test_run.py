@@ -135,8 +135,10 @@ def test_a_part_that_is_not_the_last_leaves_the_summing_up(in_folder, info, caps
 
 
 def test_more_others_than_there_are_is_refused(in_folder, info) -> None:
+    book = {"text": "k1 v1", "questions": [{"question": "? k1", "answers": ["v1"]}]}
+    Path("books.jsonl").write_text("\n".join([json.dumps(book)] * 3))
     with pytest.raises(ConfigError, match="has 2 other documents with questions"):
-        adapted(info, "answering.others=3")
+        adapted(info, "documents=given", "document=books.jsonl", "answering.others=3")
 
 
 def test_a_loss_that_is_not_finite_stops_the_document(

@@ -24,11 +24,12 @@ class Text:
     """A document as tokens, and as much of it as fits."""
 
     def __init__(self, given: Given, prompt: Prompt, counted: Counter[str]) -> None:
-        """Lines with a special token are left out and counted. Raises ConfigError if nothing is
-        left, or the tokenizer does not know a word."""
+        """A title comes first, as in the paper. Lines with a special token are left out and counted.
+        Raises ConfigError if nothing is left, or the tokenizer does not know a word."""
         self.prompt, self.id = prompt, given.id
         encoder = prompt.encoder
-        lines = given.text.strip().splitlines()
+        titled = given.title not in ("", given.id)
+        lines = (f"{given.title}\n" * titled + given.text.strip()).splitlines()
         kept = [line for line in lines if not any(s in line for s in encoder.specials)]
         if len(kept) < len(lines):
             counted["line holds a special token"] += len(lines) - len(kept)
