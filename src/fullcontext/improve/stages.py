@@ -270,7 +270,8 @@ def _sampled(records: list[Record]) -> dict[str, Any]:
     refused: Counter[str] = Counter()
     for record in records:
         refused.update(record.get("refused", {}))
-    return {"outputs": len(every), "tokens": tokens, "refused": dict(refused)}
+    facts = {"outputs": len(every), "tokens": tokens}
+    return {**facts, "refused": dict(refused)} if refused else facts
 
 
 def _outputs(problem: Problem, said: Record, scores: tuple[float, ...]) -> Outputs:
