@@ -113,7 +113,8 @@ class Round:
             if work.finish(facts):
                 return True
         log.info(
-            "part %d of %d has done its %s; the last part to end goes on",
+            "part %d of %d has done its %s; the last part to end goes on with its own share of what"
+            " follows: when all have ended, start all parts again until there are pairs",
             self.config.part, self.config.parts, work.folder.name,
         )  # fmt: skip
         return False
