@@ -42,10 +42,18 @@ def read(folder: Path) -> dict[str, Any] | None:
     return {**content, "whole": whole}
 
 
+def whole(folder: Path) -> str:
+    """The fingerprint of a finished stage."""
+    content = read(folder)
+    assert content is not None, folder
+    return str(content["whole"])
+
+
 def finished(folder: Path, settings: dict[str, Any]) -> bool:
     """Whether a stage with these settings is finished in a folder.
 
-    Raises ConfigError, naming them, if it has other settings.
+    Raises ConfigError, naming them, if it has other settings, and if a file of it is missing or
+    changed.
     """
     content = read(folder)
     if content is None:
@@ -57,6 +65,7 @@ def finished(folder: Path, settings: dict[str, Any]) -> bool:
             f"{folder} was made with other settings ({parts}); choose another name=, or delete it"
             " and what was made from it"
         )
+    refuse_damaged(folder, content)
     return True
 
 

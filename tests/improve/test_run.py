@@ -97,10 +97,65 @@ def test_other_settings_are_refused_in_the_same_folder(in_folder: Path, info) ->
         improved(info, "utility=token_f1")
 
 
+def test_a_refused_command_changes_nothing_in_the_folder(in_folder: Path, info) -> None:
+    folder = improved(info)
+    before = {p: p.read_bytes() for p in folder.parent.rglob("*") if p.is_file()}
+    for word in ("sampler.temperature=1", "utility=token_f1", "selector=random"):
+        with pytest.raises(ConfigError, match="choose another name="):
+            improved(info, word)
+    after = {p: p.read_bytes() for p in folder.parent.rglob("*") if p.is_file()}
+    assert after == before
+
+
+@pytest.mark.parametrize("file", ["outputs/outputs.jsonl", "scores/scores.jsonl", f"pairs/{FILE}"])
+def test_a_damaged_stage_is_refused(in_folder: Path, info, file: str) -> None:
+    folder = improved(info)
+    content = (folder / file).read_bytes()
+    (folder / file).write_bytes(content[: len(content) // 2])
+    with pytest.raises(ConfigError, match=f"{file} is not as it was written; delete"):
+        improved(info)
+    (folder / file).unlink()
+    with pytest.raises(ConfigError, match=f"{file} is missing; delete"):
+        improved(info)
+
+
+def test_a_line_that_is_no_record_is_refused(in_folder: Path) -> None:
+    work = Work(in_folder / "w", ["a", "b"], {"x": 1}, 0, 1)
+    (work.folder / "part-0-of-1.jsonl").write_text('{"id": "a"}\n{"id": garbage\n')
+    with pytest.raises(ConfigError, match=r"part-0-of-1.jsonl holds a line .* delete the file"):
+        work.left()
+
+
 def test_other_choices_share_the_samples_of_a_round(in_folder: Path, info) -> None:
     first = improved(info)
     other = improved(info, "name=other", f"samples={first}", "utility=token_f1", "first=3")
     assert not (other / "outputs").exists() and (other / "pairs" / "manifest.json").exists()
+
+
+def test_samples_that_are_unfinished_or_too_few_are_refused_and_left_alone(
+    in_folder: Path, info
+) -> None:
+    first = improved(info)
+    with pytest.raises(ConfigError, match=r"first=7 is more than the 6 outputs of each prompt"):
+        improved(info, "name=other", f"samples={first}", "sampler.number=8", "first=7")
+    (first / "outputs" / "manifest.json").unlink()
+    before = sorted(first.rglob("*"))
+    with pytest.raises(ConfigError, match="has no finished outputs"):
+        improved(info, "name=other", f"samples={first}")
+    assert sorted(first.rglob("*")) == before
+
+
+def test_scores_by_a_model_are_of_that_model(in_folder: Path, info) -> None:
+    words = ["utility=self_eval", "utility.yes=v1", "utility.no=v2", "utility.question='{output}'"]
+    first = improved(info, "name=first")
+    improved(info, "name=judged", f"samples={first}", *words)
+    with pytest.raises(ConfigError, match="weights"):
+        improved(info, "name=judged", f"samples={first}", *words, "positions.rope_theta=5000")
+
+
+def test_judging_words_that_begin_alike_are_refused(in_folder: Path, info) -> None:
+    with pytest.raises(ConfigError, match="begin with the same token"):
+        improved(info, "utility=self_eval", "utility.yes=v1", "utility.no=v1")
 
 
 def test_the_model_judges_its_own_outputs(in_folder: Path, info) -> None:
@@ -151,3 +206,6 @@ def test_a_second_round_samples_with_what_the_first_has_trained(in_folder: Path,
     ids = [{each["id"] for each in pairs(folder)} for folder in rounds]
     assert not ids[0] & ids[1], "each round has prompts of its own"
     improved(info, *words)  # finished: neither sampled nor trained again
+    words[1] = f"train={json.dumps([*TRAINING, 'schedule.peak=0.5'])}"
+    with pytest.raises(ConfigError, match=r"schedule.peak: .* there, 0.5 here"):
+        improved(info, *words)

@@ -1,6 +1,7 @@
 """MBR is the published formula, in whatever order outputs come; pairs are what they should be."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from rouge_score.rouge_scorer import RougeScorer
 
 from fullcontext.config import Match, Selector
 from fullcontext.improve import scoring
+from fullcontext.improve.accounts import diagnostics
 from fullcontext.improve.embedding import mean_products
 from fullcontext.improve.pairing import Chosen, Output, Outputs, pair
 from fullcontext.improve.rouge import rouge_l
@@ -115,3 +117,18 @@ def test_sums_are_the_same_in_any_order(values: list[float], mixer) -> None:
     mixer.shuffle(mixed)
     assert scoring.bayes(np.array([values])) == scoring.bayes(np.array([mixed]))
     assert math.isfinite(scoring.bayes(np.array([values]))[0])
+
+
+def test_pairs_whose_scores_do_not_prefer_the_chosen_output_are_counted() -> None:
+    """cat and dog tie; then the better of two thirds is cut, and the odd one chosen."""
+    tie = scored(["cat", "dog"])
+    made = scored(["cat one", "cat one", "cat two"])
+    cut = tuple(Output(o.text, o.tokens, o.text != "cat one") for o in made.outputs)
+    given = [
+        replace(tie, id="tie"),
+        Outputs("cut", cut, made.scores, made.golds),
+        replace(scored(["cat", "cat", "dog"]), id="clear"),
+    ]
+    pairs = {each.id: pair(each, Selector.mbr, Match.substring, 0) for each in given}
+    found = diagnostics(given, pairs, Match.substring, 0)
+    assert found["scores"] == {"equal": 1, "rejected_higher": 1}

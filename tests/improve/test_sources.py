@@ -1,5 +1,8 @@
 """Questions about texts, a model behind an endpoint, an embedding model: each without a network."""
 
+import json
+import os
+import signal
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -76,6 +79,28 @@ def test_a_model_behind_an_endpoint_is_asked_once_for_each_output(in_folder: Pat
         assert found and all(each["chosen"] == "v1" for each in found)
         improved(info, *words, "name=again")
         assert len(server.requests) == asked, "what was replied is not asked again"
+
+
+def test_refused_outputs_are_counted_and_a_stop_is_heeded(in_folder: Path, info) -> None:
+    """About half of the outputs are filtered; the first reply asks the run to stop."""
+    signalled = []
+
+    def decide(request: dict[str, Any], count: int) -> Any:
+        if not signalled:
+            signalled.append(os.kill(os.getpid(), signal.SIGTERM))
+        return Good("v1", finish="content_filter" if request["seed"] % 2 else "stop")
+
+    with FaultServer(decide) as server:
+        words = [
+            "sampler=openai", f"sampler.base_url={server.url}", "sampler.model=m",
+            "sampler.number=4", "sampler.concurrency=2", "sampler.greedy=false",
+        ]  # fmt: skip
+        with pytest.raises(SystemExit) as stopped:
+            improved(info, *words)
+        assert stopped.value.code == 75 and len(server.requests) < 12 * 4
+        folder = improved(info, *words)
+    facts = json.loads((folder / "outputs" / "manifest.json").read_text())
+    assert 0 < facts["refused"]["content filter"] == 12 * 4 - facts["outputs"]
 
 
 def _saying(request: dict[str, Any], count: int) -> Any:

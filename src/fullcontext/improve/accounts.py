@@ -19,6 +19,8 @@ def diagnostics(
     """Shares of right answers, gaps between them, and lengths.
 
     `random` is the mean over all outputs of a problem: how often a random choice is right.
+    `scores` counts the pairs whose scores do not say that the chosen output is better: a tie, or a
+    choice that did not take the highest score (another selector, or that output was cut).
     Gaps are means over the pairs, with a 95 % bootstrap interval over problems.
     """
 
@@ -32,7 +34,12 @@ def diagnostics(
     drawn = np.array(
         [np.mean(said) for each, said in zip(given, every, strict=True) if each.id in pairs]
     )
+    scores = [(each.better_score, each.worse_score) for each in pairs.values()]
     found: dict[str, Any] = {
+        "scores": {
+            "equal": sum(better == worse for better, worse in scores),
+            "rejected_higher": sum(b is not None and b < worse for b, worse in scores),
+        },
         "right": {
             "random": _mean([float(np.mean(said)) for said in every]),
             "greedy": _mean([of(e.greedy, e.golds) for e in given if e.greedy is not None]),

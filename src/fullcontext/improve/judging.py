@@ -68,6 +68,11 @@ class SelfJudge:
         context = self.prompt.shared(problem.before)
         asked = [self._question(problem, text) for text in distinct]
         yes, no = (int(self._first(problem, word)) for word in (self.config.yes, self.config.no))
+        if yes == no:
+            raise ConfigError(
+                f"utility.yes={self.config.yes!r} and utility.no={self.config.no!r} begin with the"
+                " same token, so that every output would score 0.5; choose words that differ there"
+            )
         cached = Cached(self.model.eval())
         found: list[float] = []
         kind = cached.device.type

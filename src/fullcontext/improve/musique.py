@@ -24,6 +24,13 @@ CANDIDATES = 2
 STEP = 1024
 """Tokens between two lengths that may be drawn."""
 _LONGEST = 50_000_000
+_FIELDS = {
+    "questions": ("id", "question", "answer", "paragraphs"), "articles": ("title", "text"),
+}  # fmt: skip
+_FORMATS = {
+    "questions": "files of MuSiQue's own format",
+    "articles": "files with the title and the text of an article in each record",
+}
 _DASHES = str.maketrans({"–": "-", "—": "-", ".": None})
 
 Record = dict[str, Any]
@@ -38,13 +45,14 @@ def problems(
     """
     settings = config.prompts
     assert isinstance(settings, MusiquePrompts)
-    everything = [r for r in _read(settings.questions, None, "questions") if r.get("answerable", 1)]
+    read = _read(settings.questions, None, "questions", dropped)
+    everything = [record for record in read if record.get("answerable", 1)]
     order = rng(config.seed, "order of musique").permutation(len(everything))
     most = settings.number * CANDIDATES
     turn = [int(order[i % len(order)]) for i in range(number * most, (number + 1) * most)]
     asked = [everything[i] for i in dict.fromkeys(turn)]
     titles = {title(p["title"]) for record in asked for p in record["paragraphs"]}
-    articles = _articles(settings, titles)
+    articles = _articles(settings, titles, dropped)
     made: list[Problem] = []
     for record in asked:
         if len(made) == settings.number:
@@ -112,10 +120,10 @@ def _size(text: str, prompt: Prompt) -> int:
     return len(prompt.encoder.encode(_passage(20, text)))
 
 
-def _articles(settings: MusiquePrompts, titles: set[str]) -> dict[str, str]:
+def _articles(settings: MusiquePrompts, titles: set[str], dropped: Counter[str]) -> dict[str, str]:
     """Normal title -> text of the articles that are needed; the first of equal titles."""
     found: dict[str, str] = {}
-    for record in _read(settings.articles, settings.articles_config, "articles"):
+    for record in _read(settings.articles, settings.articles_config, "articles", dropped):
         name = title(str(record["title"]))
         if name in titles:
             found.setdefault(name, str(record["text"]))
@@ -127,16 +135,30 @@ def _articles(settings: MusiquePrompts, titles: set[str]) -> dict[str, str]:
     return found
 
 
-def _read(path: str, config: str | None, key: str) -> Iterator[Record]:
+def _read(path: str, config: str | None, key: str, dropped: Counter[str]) -> Iterator[Record]:
+    for place, record in _records(path, config, key):
+        if record is None:
+            dropped[f"line of prompts.{key} longer than {_LONGEST:,} characters"] += 1
+            continue
+        if missing := [name for name in _FIELDS[key] if name not in record]:
+            raise ConfigError(
+                f"prompts.{key}={path!r}: {place} has no {' and no '.join(missing)}; name"
+                f" {_FORMATS[key]}"
+            )
+        yield record
+
+
+def _records(path: str, config: str | None, key: str) -> Iterator[tuple[str, Record | None]]:
+    """Where each record stands, and the record; None of a line that is too long."""
     if Path(path).expanduser().exists():
         given = files.found(path, f"prompts.{key}")
         for file in given.files:
             if files.kind(file) in (".jsonl", ".parquet"):
-                named = files.records(file, given.name(file), None, _LONGEST)
-                yield from (record for _, record in named if record is not None)
+                yield from files.records(file, given.name(file), None, _LONGEST)
         return
     setting = hub.Setting(
         path=f"prompts.{key}", config=f"prompts.{key}_config", split="train",
         instead="prompts=own, or a local file",
     )  # fmt: skip
-    yield from hub.records(path, config, "train", setting)
+    for number, record in enumerate(hub.records(path, config, "train", setting)):
+        yield f"record {number}", record

@@ -12,7 +12,7 @@ from typing import Any
 
 from fullcontext import provenance
 from fullcontext import status as state
-from fullcontext.compose import ROOT, ConfigError, RunInfo, compose_verb, plain
+from fullcontext.compose import ROOT, ConfigError, RunInfo, compose_verb, plain, read_yaml
 from fullcontext.config import ImproveConfig, LocalSampler, TrainConfig
 from fullcontext.data.tokens import Encoder, Prompt
 from fullcontext.improve import accounts
@@ -21,6 +21,7 @@ from fullcontext.launch import STOPPED, StopFlag
 from fullcontext.probe import source
 from fullcontext.store import fingerprint, locked, read_lines
 from fullcontext.track import METRICS, Tracker
+from fullcontext.train.resuming import LAYOUT, refuse_other
 
 log = logging.getLogger("fullcontext")
 
@@ -46,11 +47,12 @@ def run(config: ImproveConfig, info: RunInfo) -> None:
         StopFlag().listening() as stop,
         locked(folder / f".part-{config.part}-of-{config.parts}", f"making part {config.part} of"),
     ):
+        rounds = _Rounds(config, folder, prompt, trained, stop, info)
+        rounds.round(0, trained).refuse_others()  # before anything in the folder changes
         if config.part == 0:
             provenance.write(folder, config, info)
         id = fingerprint(plain(config))
         with state.kept("improve", config.name, id, folder) as status:
-            rounds = _Rounds(config, folder, prompt, trained, stop, info)
             for number in range(config.rounds):
                 status["step"] = number + 1
                 content = rounds.make(number, training)
@@ -71,16 +73,22 @@ class _Rounds:
         self.config, self.folder, self.prompt = config, folder, prompt
         self.trained, self.stop, self.info = trained, stop, info
 
+    def round(self, number: int, before: source.Trained | None) -> Round:
+        """A round, which samples with what the one before has trained."""
+        return Round(
+            self.config, self._place(number), number, self.prompt, _model(self.config, before),
+            _weights(self.config, before), self.stop,
+        )  # fmt: skip
+
+    def _place(self, number: int) -> Path:
+        return self.folder / f"round_{number + 1}"
+
     def make(self, number: int, training: TrainConfig | None) -> dict[str, Any] | None:
         """One round; the manifest of its pairs, or None while other parts have work left."""
-        place = self.folder / f"round_{number + 1}"
-        before = self.trained
+        place, before = self._place(number), self.trained
         if number:
-            before = source.trained(str(self.folder / f"round_{number}" / "train"), None, ())
-        content = Round(
-            self.config, place, number, self.prompt, _model(self.config, before),
-            _weights(self.config, before), self.stop,
-        ).run()  # fmt: skip
+            before = source.trained(str(self._place(number - 1) / "train"), None, ())
+        content = self.round(number, before).run()
         if content is None:
             return None
         _print(content, place)
@@ -107,12 +115,11 @@ class _Rounds:
         return self.config.tracking.group or self.config.name
 
     def _train(self, place: Path, before: source.Trained | None, pairs: int) -> None:
-        """Trains on the pairs of a round, or goes on; nothing is done where it is finished."""
+        """Trains on the pairs of a round, or goes on; nothing is done where it is finished.
+
+        Raises ConfigError if training fails, or was finished with other settings.
+        """
         config, folder = self.config, place / "train"
-        if (folder / "status.json").exists():
-            status = json.loads((folder / "status.json").read_text("utf-8"))
-            if status.get("state") == "finished":
-                return
         if not pairs:
             raise ConfigError(f"{place} has no pair to train on; its manifest says why")
         words = [
@@ -122,6 +129,8 @@ class _Rounds:
         ]  # fmt: skip
         if before is not None:
             words.append(f"init={before.folder}")
+        if _is_trained(folder, words):
+            return
         start = list(map(str, config.launcher)) or [sys.executable]
         log.info("training: %s", " ".join(words))
         code = subprocess.run([*start, str(ROOT / "train.py"), *words], check=False).returncode
@@ -132,6 +141,25 @@ class _Rounds:
                 f"train.py ended with {code} in {folder}; see its log.txt, and run the same command"
                 " again"
             )
+
+
+def _is_trained(folder: Path, words: list[str]) -> bool:
+    """Whether train.py has finished in a folder.
+
+    Raises ConfigError if it did with other words than these; the layout on a machine may differ.
+    """
+    status = folder / "status.json"
+    if not status.exists() or json.loads(status.read_text("utf-8")).get("state") != "finished":
+        return False
+    here = compose_verb("train", [word for word in words if not word.startswith("hydra.")])
+    there = read_yaml(folder / "config.yaml", TrainConfig)
+    refuse_other(_learned(there), _learned(here), folder)
+    return True
+
+
+def _learned(config: TrainConfig) -> dict[str, Any]:
+    """Settings that change what a run learns."""
+    return {key: value for key, value in plain(config).items() if key not in LAYOUT}
 
 
 def _training(config: ImproveConfig) -> TrainConfig:

@@ -1,6 +1,7 @@
 """The stage `outputs`: what a model says to each problem, and its greedy answer."""
 
 import asyncio
+import logging
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,12 @@ from fullcontext.data.tokens import Prompt
 from fullcontext.improve.decoding import Drawn, Draws, Sampler
 from fullcontext.improve.problems import Problem
 from fullcontext.improve.work import Record
+from fullcontext.launch import STOPPED, StopFlag
 from fullcontext.llm.cache import Remembered
 from fullcontext.llm.meter import Meter
 from fullcontext.randomness import rng
+
+log = logging.getLogger("fullcontext")
 
 
 class LocalOutputs:
@@ -56,9 +60,8 @@ class ServedOutputs:
         self.settings, self.seed = config.sampler, config.seed
         self.meter = Meter(self.settings, "sampler", config.parts)
         self.part = str(config.part)
-        self.refused: Counter[str] = Counter()
 
-    async def _records(self, problems: list[Problem], keep: Any) -> None:
+    async def _records(self, problems: list[Problem], keep: Any, stop: StopFlag) -> None:
         endpoint = llm.load(self.settings, "sampler", self.meter)
         model = Remembered(endpoint, Path(self.settings.cache), self.part, self.meter)
         try:
@@ -68,31 +71,39 @@ class ServedOutputs:
                 some = problems[start : start + together]
                 for record in await asyncio.gather(*(self._record(model, p) for p in some)):
                     keep(record)
+                if stop.name:
+                    return
         finally:
             await model.close()
+            log.info("%s: %s", self.settings.model, self.meter.line())
 
-    def records(self, problems: list[Problem], keep: Any) -> None:
+    def records(self, problems: list[Problem], keep: Any, stop: StopFlag) -> None:
         """Calls `keep` with the record of each problem.
 
-        Raises ConfigError where going on is pointless; what was replied is kept.
+        Raises ConfigError where going on is pointless, and SystemExit(75) after a stop signal; what
+        was replied is kept.
         """
-        asyncio.run(self._records(problems, keep))
+        asyncio.run(self._records(problems, keep, stop))
+        if stop.name:
+            raise SystemExit(STOPPED)
 
     async def _record(self, model: llm.Model, problem: Problem) -> Record:
+        refused: Counter[str] = Counter()
         numbers = list(range(self.settings.number))
-        asked = [self._output(model, problem, number) for number in numbers]
+        asked = [self._output(model, problem, number, refused) for number in numbers]
         if self.settings.greedy:
-            asked.append(self._output(model, problem, None))
+            asked.append(self._output(model, problem, None, refused))
         said = await asyncio.gather(*asked)
         greedy = said.pop() if self.settings.greedy else None
         return {
             "id": problem.id,
             "outputs": [each for each in said if each is not None],
             "greedy": greedy,
+            "refused": dict(refused),
         }
 
     async def _output(
-        self, model: llm.Model, problem: Problem, number: int | None
+        self, model: llm.Model, problem: Problem, number: int | None, refused: Counter[str]
     ) -> Record | None:
         settings = self.settings
         sampling = Sampling(
@@ -105,7 +116,7 @@ class ServedOutputs:
         try:
             reply = await model.complete(llm.Request((message,), sampling, seed))
         except llm.Refused as refusal:
-            self.refused[str(refusal)] += 1
+            refused[str(refusal)] += 1
             return None
         except llm.Unanswered as error:
             raise ConfigError(

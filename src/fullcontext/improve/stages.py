@@ -9,7 +9,7 @@ from typing import Any
 
 from fullcontext import stage
 from fullcontext.compose import ConfigError, plain
-from fullcontext.config import ImproveConfig, LocalSampler, OwnPrompts
+from fullcontext.config import ImproveConfig, LocalSampler, OwnPrompts, SelfEvalUtility
 from fullcontext.data import manifest
 from fullcontext.data.pairs import FILE as PAIRS
 from fullcontext.data.pairs import SCHEMA
@@ -18,7 +18,7 @@ from fullcontext.improve import accounts, judging, own, problems
 from fullcontext.improve.pairing import Chosen, Output, Outputs, pair
 from fullcontext.improve.problems import Problem, Problems
 from fullcontext.improve.sampling import LocalOutputs, ServedOutputs
-from fullcontext.improve.work import Record, Work
+from fullcontext.improve.work import Record, Work, refuse_others
 from fullcontext.launch import StopFlag
 from fullcontext.store import locked, read_lines, write_table
 
@@ -56,18 +56,15 @@ class Round:
         """
         if self.config.samples is None:
             self._pose()
+        else:
+            self._refuse_samples(self.config.samples)
         given = self._problems()
         outputs = self._work("outputs", given, self._output_settings())
         if not outputs.is_finished:
-            if self.config.samples is not None:
-                raise ConfigError(
-                    f"samples={self.config.samples!r} has no finished outputs; run improve.py there"
-                    " first, or leave samples out"
-                )
             self._sample(outputs, given)
             if not self._finished(outputs, _sampled):
                 return None
-        scores = self._work("scores", given, self._score_settings(outputs))
+        scores = self._work("scores", given, self._score_settings())
         if not scores.is_finished:
             self._score(scores, given, outputs)
             if not self._finished(scores, lambda records: {}):
@@ -75,6 +72,35 @@ class Round:
         with locked(self.folder / ".lock", "making pairs in", wait_s=_WAIT_S):
             self._pair(given, outputs, scores)
         return stage.read(self.folder / "pairs")
+
+    def refuse_others(self) -> None:
+        """Raises ConfigError if a stage here was made or begun with other settings, or is damaged;
+        writes nothing."""
+        stages = {
+            "problems": self._problem_settings, "outputs": self._output_settings,
+            "scores": self._score_settings, "pairs": self._pair_settings,
+        }  # fmt: skip
+        if self.config.samples is not None:
+            self._refuse_samples(self.config.samples)
+            del stages["problems"], stages["outputs"]
+        for name, settings in stages.items():
+            if not stage.finished(self.folder / name, settings()):
+                refuse_others(self.folder / name, settings())
+                return
+
+    def _refuse_samples(self, folder: str) -> None:
+        content = stage.read(Path(folder) / "outputs")
+        if content is None:
+            raise ConfigError(
+                f"samples={folder!r} has no finished outputs; run improve.py there first, or leave"
+                " samples out"
+            )
+        number, first = content["settings"]["sampler"]["number"], self.config.first
+        if first is not None and first > number:
+            raise ConfigError(
+                f"first={first} is more than the {number} outputs of each prompt in"
+                f" samples={folder!r}; choose at most {number}, or sample more"
+            )
 
     def _work(self, name: str, given: Problems, settings: dict[str, Any]) -> Work:
         folder = (self.source if name == "outputs" else self.folder) / name
@@ -87,7 +113,8 @@ class Round:
             if work.finish(facts):
                 return True
         log.info(
-            "part %d of %d has done its %s; the last part to end goes on",
+            "part %d of %d has done its %s; the last part to end goes on with its own share of what"
+            " follows: when all have ended, start all parts again until there are pairs",
             self.config.part, self.config.parts, work.folder.name,
         )  # fmt: skip
         return False
@@ -138,18 +165,26 @@ class Round:
         return found
 
     def _output_settings(self) -> dict[str, Any]:
-        content = stage.read(self.source / "problems")
-        assert content is not None
         return {
-            "problems": content["whole"], "weights": self.weights, "seed": self.config.seed,
-            "sampler": _telling(plain(self.config.sampler)),
+            "problems": stage.whole(self.source / "problems"), "weights": self.weights,
+            "seed": self.config.seed, "sampler": _telling(plain(self.config.sampler)),
             "precision": self.config.precision.value,
         }  # fmt: skip
 
-    def _score_settings(self, outputs: Work) -> dict[str, Any]:
+    def _score_settings(self) -> dict[str, Any]:
+        found = {
+            "outputs": stage.whole(self.source / "outputs"),
+            "utility": _telling(plain(self.config.utility)), "first": self.config.first,
+        }  # fmt: skip
+        if isinstance(self.config.utility, SelfEvalUtility):
+            # With samples= another model than the one that sampled may judge.
+            found |= {"weights": self.weights, "precision": self.config.precision.value}
+        return found
+
+    def _pair_settings(self) -> dict[str, Any]:
         return {
-            "outputs": outputs.whole, "utility": _telling(plain(self.config.utility)),
-            "first": self.config.first,
+            "scores": stage.whole(self.folder / "scores"), "selector": self.config.selector.value,
+            "match": self.config.match.value, "seed": self.config.seed,
         }  # fmt: skip
 
     def _sample(self, work: Work, given: Problems) -> None:
@@ -160,7 +195,7 @@ class Round:
             return
         served = ServedOutputs(self.config)
         with work.keeping() as keep:
-            served.records([given[place] for place in work.left()], keep)
+            served.records([given[place] for place in work.left()], keep, self.stop)
 
     def _score(self, work: Work, given: Problems, outputs: Work) -> None:
         if not work.left():
@@ -185,10 +220,7 @@ class Round:
 
     def _pair(self, given: Problems, outputs: Work, scores: Work) -> None:
         config, folder = self.config, self.folder / "pairs"
-        settings = {
-            "scores": scores.whole, "selector": config.selector.value, "match": config.match.value,
-            "seed": config.seed,
-        }  # fmt: skip
+        settings = self._pair_settings()
         if stage.finished(folder, settings):
             return
         said = self._said(outputs)
@@ -236,7 +268,11 @@ def _telling(settings: dict[str, Any]) -> dict[str, Any]:
 def _sampled(records: list[Record]) -> dict[str, Any]:
     every = [output for record in records for output in record["outputs"]]
     tokens = sum(output["tokens"] for output in every)
-    return {"outputs": len(every), "tokens": tokens}
+    refused: Counter[str] = Counter()
+    for record in records:
+        refused.update(record.get("refused", {}))
+    facts = {"outputs": len(every), "tokens": tokens}
+    return {**facts, "refused": dict(refused)} if refused else facts
 
 
 def _outputs(problem: Problem, said: Record, scores: tuple[float, ...]) -> Outputs:

@@ -18,7 +18,7 @@ from typing import IO, Any
 from fullcontext import stage
 from fullcontext.compose import ConfigError
 from fullcontext.launch import STOPPED, StopFlag
-from fullcontext.store import MANIFEST, fingerprint, read_lines, write_aside
+from fullcontext.store import fingerprint, read_lines, write_aside
 
 Record = dict[str, Any]
 SETTINGS = "settings.json"
@@ -41,14 +41,11 @@ class Work:
 
     def _begin(self) -> None:
         """The settings stand beside the records from the first one on."""
-        path, wanted = self.folder / SETTINGS, fingerprint(self.settings)
+        refuse_others(self.folder, self.settings)
+        path = self.folder / SETTINGS
         if not path.exists():
-            write_aside(path, json.dumps({"whole": wanted, **self.settings}, indent=1))
-        elif json.loads(path.read_text("utf-8"))["whole"] != wanted:
-            raise ConfigError(
-                f"{self.folder} was begun with other settings (they are in {path}); choose another"
-                " name=, or delete the folder"
-            )
+            whole = fingerprint(self.settings)
+            write_aside(path, json.dumps({"whole": whole, **self.settings}, indent=1))
 
     def left(self) -> list[int]:
         """Places of this process's problems that nobody has done."""
@@ -58,8 +55,14 @@ class Work:
 
     def _records(self) -> Iterator[tuple[Path, Record]]:
         for path in sorted(self.folder.glob("part-*.jsonl")):
-            for record in read_lines(path):
-                yield path, record
+            try:
+                for record in read_lines(path):
+                    yield path, record
+            except ValueError as error:
+                raise ConfigError(
+                    f"{path} holds a line that is no record ({error}); delete the file: what it"
+                    " held is done again"
+                ) from error
 
     @contextmanager
     def keeping(self) -> Iterator[Callable[[Record], None]]:
@@ -104,12 +107,19 @@ class Work:
         (self.folder / SETTINGS).unlink(missing_ok=True)
         return True
 
-    @property
-    def whole(self) -> str:
-        """The fingerprint of the finished stage."""
-        content = stage.read(self.folder)
-        assert content is not None, self.folder / MANIFEST
-        return str(content["whole"])
+
+def refuse_others(folder: Path, settings: dict[str, Any]) -> None:
+    """Raises ConfigError if the work in a folder was begun with other settings."""
+    path = folder / SETTINGS
+    try:
+        begun = json.loads(path.read_text("utf-8"))["whole"]
+    except FileNotFoundError:  # not begun, or finished a moment ago
+        return
+    if begun != fingerprint(settings):
+        raise ConfigError(
+            f"{folder} was begun with other settings (they are in {path}); choose another name=,"
+            " or delete the folder"
+        )
 
 
 def _line(record: Record) -> str:
