@@ -141,7 +141,7 @@ def test_one_step_an_epoch_or_batches_of_every_example_once() -> None:
 
 
 def test_a_title_comes_first_and_lines_with_special_tokens_are_left_out() -> None:
-    _config, prompt = composed()
+    _, prompt = composed()
     counted: Counter[str] = Counter()
     text = Text(Given("book", "k9 v9", "k1 v1\n</s> k2\nk3 v3", ()), prompt, counted)
     assert prompt.encoder.tokenizer.decode(text.ids).split() == ["k9", "v9", "k1", "v1", "k3", "v3"]

@@ -24,7 +24,7 @@ class Text:
     """A document as tokens, and as much of it as fits."""
 
     def __init__(self, given: Given, prompt: Prompt, counted: Counter[str]) -> None:
-        """A title comes first, as in the paper. Lines with a special token are left out and counted.
+        """A title comes first (section 3). Lines with a special token are left out and counted.
         Raises ConfigError if nothing is left, or the tokenizer does not know a word."""
         self.prompt, self.id = prompt, given.id
         encoder = prompt.encoder
