@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from fullcontext import stage
 from fullcontext.compose import ConfigError, compose_verb
 from fullcontext.data.pairs import FILE
 from fullcontext.improve import run as verb
@@ -209,3 +210,16 @@ def test_a_second_round_samples_with_what_the_first_has_trained(in_folder: Path,
     words[1] = f"train={json.dumps([*TRAINING, 'schedule.peak=0.5'])}"
     with pytest.raises(ConfigError, match=r"schedule.peak: .* there, 0.5 here"):
         improved(info, *words)
+
+
+def test_a_training_is_of_the_pairs_that_it_was_begun_on(in_folder: Path) -> None:
+    place, train = Path("round_1"), Path("round_1/train")
+    (place / "pairs").mkdir(parents=True)
+    train.mkdir()
+    stage.finish(place / "pairs", {"selector": "mbr"}, [], pairs=1)
+    verb._refuse_other_pairs(place, train)
+    (train / "status.json").write_text("{}")
+    verb._refuse_other_pairs(place, train)
+    stage.finish(place / "pairs", {"selector": "random"}, [], pairs=1)
+    with pytest.raises(ConfigError, match="was trained on other pairs"):
+        verb._refuse_other_pairs(place, train)

@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from fullcontext import provenance
+from fullcontext import provenance, stage
 from fullcontext import status as state
 from fullcontext.compose import ROOT, ConfigError, RunInfo, compose_verb, plain, read_yaml
 from fullcontext.config import ImproveConfig, LocalSampler, TrainConfig
@@ -19,11 +19,13 @@ from fullcontext.improve import accounts
 from fullcontext.improve.stages import Round
 from fullcontext.launch import STOPPED, StopFlag
 from fullcontext.probe import source
-from fullcontext.store import fingerprint, locked, read_lines
+from fullcontext.store import fingerprint, locked, read_lines, write_aside
 from fullcontext.track import METRICS, Tracker
 from fullcontext.train.resuming import LAYOUT, refuse_other
 
 log = logging.getLogger("fullcontext")
+TRAINED_ON = "train_pairs.txt"
+"""Beside the training of a round: the fingerprint of its pairs."""
 
 
 def run(config: ImproveConfig, info: RunInfo) -> None:
@@ -129,6 +131,7 @@ class _Rounds:
         ]  # fmt: skip
         if before is not None:
             words.append(f"init={before.folder}")
+        _refuse_other_pairs(place, folder)
         if _is_trained(folder, words):
             return
         start = list(map(str, config.launcher)) or [sys.executable]
@@ -141,6 +144,19 @@ class _Rounds:
                 f"train.py ended with {code} in {folder}; see its log.txt, and run the same command"
                 " again"
             )
+
+
+def _refuse_other_pairs(place: Path, folder: Path) -> None:
+    """Notes which pairs a training is of. Raises ConfigError if it was begun on others."""
+    made, note = stage.read(place / "pairs"), place / TRAINED_ON
+    assert made is not None
+    if not (folder / "status.json").exists() or not note.exists():
+        write_aside(note, made["whole"] + "\n")
+    elif note.read_text("utf-8").strip() != made["whole"]:
+        raise ConfigError(
+            f"{folder} was trained on other pairs than {place / 'pairs'} holds now; delete {folder}"
+            " to train again, or choose another name="
+        )
 
 
 def _is_trained(folder: Path, words: list[str]) -> bool:
