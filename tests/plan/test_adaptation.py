@@ -52,7 +52,7 @@ def test_a_longer_document_and_more_epochs_cost_more() -> None:
 
 def test_it_is_printed_as_a_table_or_as_json(capsys) -> None:
     adaptation.run(["experiments=lift_symbols"])
-    assert "40 steps" in capsys.readouterr().out
+    assert "150 steps" in capsys.readouterr().out
     adaptation.run(["experiments=lift_llama8b", "hardware=h100", "plan.format=json"])
     found = json.loads(capsys.readouterr().out)
     assert {"seconds", "memory_gib", "crossover_questions"} <= set(found)
