@@ -211,7 +211,13 @@ def read_yaml(path: Path, kind: type[T]) -> T:
 
     Raises ConfigError when the file was written by a version with other keys.
     """
-    cfg = OmegaConf.load(path)
+    return read_plain(OmegaConf.load(path), kind, path)
+
+
+def read_plain(tree: Any, kind: type[T], path: Path) -> T:
+    """A typed config back from what `plain` made of it, read from `path`; keys that an earlier
+    version lacked take their defaults. Raises ConfigError as `read_yaml` does."""
+    cfg = OmegaConf.create(tree)
     assert isinstance(cfg, DictConfig)
     base = OmegaConf.structured(kind)
     for group, options in _OPTIONS.items():

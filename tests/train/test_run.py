@@ -165,6 +165,25 @@ def test_a_checkpoint_of_another_run_is_refused_with_the_differing_keys(
     assert f"step_000006 was written by a run with other settings ({text})" in str(error.value)
 
 
+def test_a_checkpoint_from_before_a_setting_was_there_has_its_default(
+    done: Path, train_config, info, tmp_path: Path
+) -> None:
+    import shutil
+
+    from fullcontext.train import checkpoint
+
+    folder = tmp_path / "run"
+    shutil.copytree(done / "checkpoints", folder / "checkpoints")
+    path = folder / "checkpoints" / "step_000006"
+    made = checkpoint.extra(path)
+    for key in ("rank", "kind"):
+        del made["config"]["adapter"][key]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(checkpoint, "extra", lambda _: dict(made))
+        run(train_config(*WORDS), info(folder))
+    assert json.loads((folder / "status.json").read_text())["step"] == 6
+
+
 def test_the_card_has_recipe_data_and_scores(done: Path) -> None:
     card = (done / "export" / "README.md").read_text()
     assert "| peak learning rate | 0.001, cosine, warm-up of 3% |" in card

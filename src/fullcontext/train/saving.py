@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch.distributed.checkpoint.staging import DefaultStager, StagingOptions
 
-from fullcontext.compose import ConfigError, plain
+from fullcontext.compose import ConfigError, plain, read_plain
 from fullcontext.config import TrainConfig
 from fullcontext.store import differences
 from fullcontext.train import checkpoint
@@ -66,6 +66,7 @@ class Saver:
         if there is None:
             return
         here = json.loads(json.dumps(plain(self.config)))
+        there = json.loads(json.dumps(plain(read_plain(there, TrainConfig, folder))))
         differing = [
             f"{key}: {old!r} there, {new!r} here"
             for key, old, new in differences(there, here)
