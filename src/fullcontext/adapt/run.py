@@ -12,6 +12,7 @@ import json
 import logging
 import time
 from collections import Counter
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
@@ -68,7 +69,8 @@ def run(config: AdaptConfig, info: RunInfo) -> None:
             )
         if config.part == 0:
             provenance.write(folder, config, info)
-        with state.kept("adapt", config.name, fingerprint(plain(config)), folder) as status:
+        id = fingerprint(plain(config))
+        with state.kept("adapt", config.name, id, folder) as status, _job(config, id, info):
             work = Work(config, prompt, given, trained, world.device, stop)
             own = work.adapted[config.part :: config.parts]
             for number, each in enumerate(own, 1):
@@ -77,6 +79,13 @@ def run(config: AdaptConfig, info: RunInfo) -> None:
                 status["step"], status["steps"] = number, len(own)
             with locked(folder / ".results", "writing the results of", wait_s=60):
                 outcome.write(folder, config, info, work.finished(), dict(counted))
+
+
+def _job(config: AdaptConfig, id: str, info: RunInfo) -> AbstractContextManager[object]:
+    """The status of a job of an array, in its own folder, where report.py --status looks for it."""
+    if info.output_dir.resolve() == Path(config.output).resolve():
+        return nullcontext()
+    return state.kept("adapt", config.name, id, info.output_dir)
 
 
 class Work:
