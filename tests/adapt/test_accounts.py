@@ -2,7 +2,7 @@
 
 import pytest
 
-from fullcontext.adapt import accounts
+from fullcontext.adapt import accounts, outcome
 
 
 def answer(mode: str, adapted: bool, exact: float | None, kind: str = "") -> dict:
@@ -41,3 +41,19 @@ def test_the_drop_on_others_is_what_the_adapter_takes_away() -> None:
                            answer("others", True, 1.0), answer("others", True, 0.0)])  # fmt: skip
     assert accounts.drop(rows, "exact") == 0.5
     assert accounts.drop(rows[:1], "exact") is None
+
+
+def test_tokens_left_out_with_and_without_the_adapter_are_counted_once() -> None:
+    training = {"cpu_s": 1.0, "wall_s": 1.0, "weights": 2}
+    modes = {"in_context": {"left_out": 7}, "in_context, unadapted": {"left_out": 7}}
+    cost = {"training": training, "questions_cpu_s": 0.0, "modes": modes, "crossover": None}
+    assert accounts.merged([cost, cost])["left_out"] == 14
+
+
+def test_what_pays_between_two_numbers_of_questions_pays_from_the_larger_one_on() -> None:
+    training = {"cpu_s": 1.0, "wall_s": 1.0, "weights": 2}
+    pays = {"alone": 3.2, "cached": None}
+    cost = {"training": training, "questions_cpu_s": 0.0, "modes": {}, "crossover": pays}
+    total = accounts.merged([cost])
+    said = outcome.costs({"costs": total, "drop_on_others": None, "expected": {}})
+    assert said[1].endswith("pays from 4 questions on") and said[2].endswith("never pays")

@@ -62,13 +62,28 @@ def test_a_line_that_is_no_document_is_refused(in_folder: Path, record: object, 
         read("documents=given", lines(in_folder, record))
 
 
+def test_a_separator_of_lines_within_a_text_does_not_cut_the_line(in_folder: Path) -> None:
+    record = json.dumps({"text": "k1\u2028v1", "title": None}, ensure_ascii=False)
+    Path("books.jsonl").write_text(record + "\n", "utf-8")
+    (found,) = read("documents=given", "document=books.jsonl")
+    assert found == Given("line-1", "", "k1\u2028v1", ())
+
+
+def test_a_question_of_no_kind_may_say_so(in_folder: Path) -> None:
+    asked = {"question": "? k1", "answers": ["v1"], "kind": None}
+    (found,) = read("documents=given", lines(in_folder, {"text": "k1", "questions": [asked]}))
+    assert found.questions[0].kind == ""
+
+
 def test_files_that_cannot_be_read_are_named(in_folder: Path) -> None:
     Path("empty.txt").write_text(" \n")
     Path("bytes.txt").write_bytes(b"\xff\xfe\x00")
+    Path("bytes.jsonl").write_bytes(b'{"text": "\xff"}')
     Path("folder").mkdir()
     for name, said in (
         ("absent.txt", "cannot be read"), ("empty.txt", "is empty"),
         ("bytes.txt", "cannot be read"), ("folder", "without .txt files"),
+        ("bytes.jsonl", "cannot be read"),
     ):  # fmt: skip
         with pytest.raises(ConfigError, match=said):
             read("documents=given", f"document={name}")

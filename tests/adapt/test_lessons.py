@@ -153,6 +153,12 @@ def test_a_word_that_the_tokenizer_does_not_know_is_refused() -> None:
         lessons(text="k1 hello\n")
 
 
+def test_a_document_of_which_nothing_could_be_asked_is_refused() -> None:
+    found = lessons("segments.use=false", "auxiliary.number=2", "epochs.segments=0")
+    with pytest.raises(ConfigError, match="leaves nothing to learn in epoch 1, with 0 auxiliary"):
+        found.epoch(0)
+
+
 @draws(st.lists(st.integers(1, 9), max_size=30), st.integers(1, 20))
 def test_groups_keep_the_order_and_stay_within(sizes: list[int], most: int) -> None:
     groups = grouped(sizes, most)

@@ -14,6 +14,7 @@ import torch
 
 from fullcontext.adapt import run as verb
 from fullcontext.adapt import training
+from fullcontext.adapt.documents import Given
 from fullcontext.compose import ROOT, ConfigError, compose_verb
 from tests.adapt.symbols import SYMBOLS, chosen
 
@@ -132,6 +133,35 @@ def test_a_part_that_is_not_the_last_leaves_the_summing_up(in_folder, info, caps
     assert "others are not" in capsys.readouterr().out
     adapted(info, "parts=2", "part=1")
     assert json.loads((folder / "results.json").read_text())["documents"] == 3
+
+
+def test_documents_without_questions_are_summed_up_once_all_are_adapted_to(
+    in_folder, info, capsys
+) -> None:
+    books = [{"text": "k1 v1"}, {"text": "k2 v2"}]
+    Path("books.jsonl").write_text("\n".join(map(json.dumps, books)))
+    words = ["documents=given", "document=books.jsonl", "parts=2"]
+    folder = adapted(info, *words, "part=0")
+    assert not (folder / "results.json").exists()
+    adapted(info, *words, "part=1")
+    assert json.loads((folder / "results.json").read_text())["documents"] == 2
+
+
+def test_results_are_of_the_documents_of_the_command_alone(in_folder, info) -> None:
+    for name in ("a", "b"):
+        Path(f"{name}.txt").write_text("k1 v1\nk2 v2\n")
+        folder = adapted(info, "documents=given", f"document={name}.txt", "question='? k1'")
+    found = json.loads((folder / "results.json").read_text())
+    assert found["documents"] == found["costs"]["documents"] == 1
+
+
+def test_a_judge_may_come_after_the_adapter(in_folder) -> None:
+    learnt = []
+    for judge in ("judge=none", "judge=openai judge.model=x"):
+        config = compose_verb("adapt", [*SYMBOLS, *judge.split()])
+        given = Given("x", "x", "k1 v1", ())
+        learnt.append(verb.Work(config, None, [given], None, "cpu", None)._learnt(given))
+    assert learnt[0] == learnt[1]
 
 
 def test_more_others_than_there_are_is_refused(in_folder, info) -> None:

@@ -9,6 +9,9 @@ from fullcontext.config.loogle import LONG_KINDS
 
 Record = dict[str, Any]
 
+UNADAPTED = ", unadapted"
+"""Ends the name of a mode, in costs, where the model answers without the adapter."""
+
 
 def means(answers: Iterable[Record]) -> list[Record]:
     """For each mode, with and without the adapter, and kind: every score as metrics.table has it,
@@ -57,7 +60,13 @@ def merged(costs: Sequence[Record]) -> Record:
         "training_wall_s": sum(each["wall_s"] for each in trained),
         "questions_cpu_s": sum(each["questions_cpu_s"] for each in costs),
         "trained_weights": trained[0]["weights"],
-        "left_out": sum(mode["left_out"] for each in costs for mode in each["modes"].values()),
+        # With and without the adapter the same tokens are left out: counted once.
+        "left_out": sum(
+            mode["left_out"]
+            for each in costs
+            for name, mode in each["modes"].items()
+            if not name.endswith(UNADAPTED)
+        ),
     }
     paying: dict[str, list[float | None]] = defaultdict(list)
     for each in costs:

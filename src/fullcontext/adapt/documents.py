@@ -99,7 +99,14 @@ def _text(file: Path, question: str | None) -> Given:
 
 
 def _lines(path: Path) -> Iterator[Given]:
-    for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
+    try:
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"document={str(path)!r} cannot be read ({error}); give JSON lines in UTF-8"
+        ) from error
+    # Not splitlines, which cuts at separators that JSON allows within a text.
+    for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
         try:
@@ -125,13 +132,16 @@ def _line(record: dict[str, Any], number: int) -> Given:
             raise ValueError(f"the answers of question {place} are no list of texts")
         asked.append(
             Question(
-                str(one.get("id", place)), str(one["question"]), tuple(answers), one.get("kind", "")
+                str(one.get("id", place)),
+                str(one["question"]),
+                tuple(answers),
+                str(one.get("kind") or ""),
             )
         )
     ids = [each.id for each in asked]
     if len(set(ids)) < len(ids):
         raise ValueError("two questions have the same id")
-    return Given(id, str(record.get("title", "")), text, tuple(asked))
+    return Given(id, str(record.get("title") or ""), text, tuple(asked))
 
 
 def _dictionary(config: AdaptConfig, prompt: Prompt, index: int) -> Given:

@@ -111,12 +111,19 @@ class Lessons:
         return self.config.epochs.segments + self.config.epochs.both
 
     def epoch(self, number: int) -> list[Example]:
-        """The examples of epoch `number`, from 0: segments, and questions in the second stage."""
+        """The examples of epoch `number`, from 0: segments, and questions in the second stage.
+        Raises ConfigError if there are none."""
         made = self._segments(number) if self.config.segments.use else []
         if number >= self.config.epochs.segments:
             made += self._asked
         if self.rehearsal is not None:
             made += self.rehearsal.batch(self.number % _APART * self.epochs + number)
+        if not made:
+            raise ConfigError(
+                f"document {self.text.id} of {len(self.text.ids):,} tokens leaves nothing to learn"
+                f" in epoch {number + 1}, with {len(self.auxiliary)} auxiliary questions written;"
+                " give a longer one, or choose segments.use=true"
+            )
         return made
 
     def steps(self, number: int) -> list[list[Example]]:

@@ -1,6 +1,7 @@
 """What adapt.py leaves of all documents: answers.jsonl, results.json, gates.svg, a table."""
 
 import json
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,14 +26,15 @@ def write(
     folder: Path,
     config: AdaptConfig,
     info: RunInfo,
+    places: Sequence[Path],
     answered: Sequence[Path] | None,
     counted: dict[str, int],
 ) -> None:
-    """Writes what all documents came to, or says that other parts are still at work."""
+    """Writes what the documents came to whose adapters are in `places` and answers in `answered`,
+    or says that other parts are still at work."""
     if answered is None:
         sys.stdout.write(f"{folder}: this part is done, others are not; the last one sums up\n")
         return
-    places = sorted((folder / "documents").glob("*/adapter"))
     adapters = [content for place in places if (content := stage.read(place))]
     contents = [content for place in answered if (content := stage.read(place))]
     records = [line for place in answered for line in read_lines(place / "answers.jsonl")]
@@ -164,7 +166,9 @@ def costs(found: dict[str, Any]) -> list[str]:
             ("cached", "its keys and values are kept"),
         ):
             number = total[f"crossover_{name}"]
-            when = "never pays" if number is None else f"pays from {number:,.0f} questions on"
+            when = (
+                "never pays" if number is None else f"pays from {math.ceil(number):,} questions on"
+            )
             said.append(f"against answering in context where {what}: {when}")
     if found["drop_on_others"] is not None:
         said.append(f"other documents: exact match falls by {found['drop_on_others']:+.3f}")

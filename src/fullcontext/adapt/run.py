@@ -78,7 +78,7 @@ def run(config: AdaptConfig, info: RunInfo) -> None:
                     work.adapt(each)
                 status["step"], status["steps"] = number, len(own)
             with locked(folder / ".results", "writing the results of", wait_s=60):
-                outcome.write(folder, config, info, work.finished(), dict(counted))
+                outcome.write(folder, config, info, work.places(), work.finished(), dict(counted))
 
 
 def _job(config: AdaptConfig, id: str, info: RunInfo) -> AbstractContextManager[object]:
@@ -126,12 +126,18 @@ class Work:
     def finished(self) -> list[Path] | None:
         """The folders of all answers; None while other parts have work left."""
         folders = [self._answers(each) for each in self.adapted if each.questions]
-        return folders if all(stage.read(folder) for folder in folders) else None
+        return folders if all(map(stage.read, [*self.places(), *folders])) else None
+
+    def places(self) -> list[Path]:
+        """The folders of the adapters of this command's documents, and of no others."""
+        return [self.folder / "documents" / each.id / "adapter" for each in self.adapted]
 
     def _learnt(self, given: Given) -> dict[str, Any]:
         settings = plain(self.config)
         text = fingerprint([given.id, given.title, given.text, list(given.auxiliary)])
         limit = settings["answering"]["limit"]  # of the documents that questions are learnt after
+        if not self.config.filters.needs_judge:
+            settings["judge"] = {"name": "none"}  # it judges answers alone, and may come later
         return {"text": text, "limit": limit, **{key: settings[key] for key in LEARNT}}
 
     def _asked(self, given: Given) -> dict[str, Any]:
@@ -208,13 +214,13 @@ class Work:
                 else:
                     with self.adapters.without():
                         found, cost = asking.ask(about, text, mode, adapted=False)
-                    costs.setdefault(f"{mode}, unadapted", asdict(cost))
+                    costs.setdefault(f"{mode}{accounts.UNADAPTED}", asdict(cost))
                 records += [{**record, "adapter": given.id} for record in found]
                 if self.stop.name:
                     raise SystemExit(STOPPED)
         _write_lines(place / "answers.jsonl", records)
         paid = training["cpu_s"] + training["questions_cpu_s"]
-        against = costs.get(f"{Mode.in_context}, unadapted"), costs.get(Mode.closed_book)
+        against = costs.get(f"{Mode.in_context}{accounts.UNADAPTED}"), costs.get(Mode.closed_book)
         pays = accounts.crossover(paid, *against) if all(against) else None  # type: ignore[arg-type]
         facts = {
             "training": training, "questions_cpu_s": training["questions_cpu_s"], "modes": costs,
