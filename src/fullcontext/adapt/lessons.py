@@ -103,6 +103,8 @@ class Lessons:
         self.auxiliary, self.rehearsal = auxiliary, rehearsal
         bos = self.prompt.encoder.bos
         self._start = NONE if bos is None else np.array([bos], np.int32)
+        self.left_out = 0
+        """Tokens of the document that do not stand before its auxiliary questions."""
         self._asked = self._questions()
 
     @property
@@ -173,7 +175,9 @@ class Lessons:
         asked = [self.prompt.ask(q, a, id=q, kind="auxiliary") for q, a in self.auxiliary]
         own = [len(each.prompt) + len(each.answer) for each in asked]
         head = self.prompt.head("")
-        document, _ = self.text.within(self.config.answering.limit - len(head) - max(own))
+        document, self.left_out = self.text.within(
+            self.config.answering.limit - len(head) - max(own)
+        )
         context = np.concatenate([head, document])
         return [
             Example(0, context, tuple(asked[i] for i in group))

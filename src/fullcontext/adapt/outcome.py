@@ -128,6 +128,7 @@ def _gates(folder: Path, places: Sequence[Path]) -> None:
 def show(found: dict[str, Any], records: Sequence[dict[str, Any]], folder: Path) -> None:
     """Prints answers if they are few, then scores and costs."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     console = Console(file=sys.stdout, highlight=False)
@@ -138,12 +139,14 @@ def show(found: dict[str, Any], records: Sequence[dict[str, Any]], folder: Path)
         console.print(answer[:MOST_SHOWN] + " ..." * (len(answer) > MOST_SHOWN), markup=False)
     names = [n for n in SHOWN if any(n in row["scores"] for row in found["scores"])]
     if names:
-        table = Table("mode", "adapter", "kind", "questions", *names, title=str(folder))
+        table = Table("mode", "adapter", "kind", "questions", *names, title=escape(str(folder)))
         for row in found["scores"]:
             shown = (row["scores"].get(name, {}).get("mean") for name in names)
             cells = ("" if mean is None else f"{mean:.3f}" for mean in shown)
             adapter = "with" if row["adapted"] else "without"
-            table.add_row(row["mode"], adapter, row["kind"], f"{row['questions']:,}", *cells)
+            table.add_row(
+                row["mode"], adapter, escape(row["kind"]), f"{row['questions']:,}", *cells
+            )
         console.print(table)
     for line in costs(found):
         console.print(line)

@@ -180,6 +180,8 @@ class Work:
         asking_s = time.process_time() - start
         pairs = [(each["question"], each["answer"]) for each in written]
         lessons = Lessons(self.config, given, text, pairs, self.rehearsal)
+        if lessons.left_out:
+            counted["tokens left out before auxiliary questions"] += lessons.left_out
         self.adapters.begin(given.id)
         done = training.train(self.model, self.config, lessons, self.device, self.stop)
         _write_lines(place / "lessons.jsonl", done.records)

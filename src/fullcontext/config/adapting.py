@@ -197,6 +197,12 @@ class AdaptConfig:
             raise ValueError(
                 f"epochs.segments={self.epochs.segments} with segments.use=false; set it to 0"
             )
+        documents = self.documents
+        if isinstance(documents, KeyValueDocuments) and documents.told and not self.epochs.both:
+            raise ValueError(
+                f"epochs.both=0 with documents.told={documents.told:g}: what is told would not be"
+                " learnt; set documents.told=0 or epochs.both"
+            )
         if self.epochs.both == 0 and self.auxiliary.number:
             raise ValueError(
                 f"epochs.both=0 with auxiliary.number={self.auxiliary.number}: the questions would"

@@ -50,7 +50,8 @@ class AuxiliaryConfig:
     """Questions about the document that are trained on, after it as in `in_context`."""
 
     number: int = 10
-    """A document, or a sentence, by `about`; 0 leaves them out."""
+    """A document, or a sentence, by `about`; 0 writes none. Those that a document brings
+    (documents.told) are learnt in any case."""
     about: About = About.passages
     passage_sentences: int = 16
     """Consecutive sentences that a writer sees; a shorter document is seen whole."""
