@@ -57,3 +57,22 @@ def test_what_pays_between_two_numbers_of_questions_pays_from_the_larger_one_on(
     total = accounts.merged([cost])
     said = outcome.costs({"costs": total, "drop_on_others": None, "expected": {}})
     assert said[1].endswith("pays from 4 questions on") and said[2].endswith("never pays")
+
+
+def test_what_writing_the_questions_took_is_said() -> None:
+    training = {"cpu_s": 3.0, "wall_s": 1.0, "weights": 2}
+    cost = {"training": training, "questions_cpu_s": 1.5, "modes": {}, "crossover": None}
+    total = accounts.merged([cost, {**cost, "questions_cpu_s": 0.5}])
+    said = outcome.costs({"costs": total, "drop_on_others": None, "expected": {}})
+    assert said == [
+        "adapting: 3.0 CPU-seconds a document, 1.0 to write its questions, 2 weights trained"
+    ]
+
+
+def test_costs_of_several_other_documents_are_averaged_over_documents_and_questions() -> None:
+    one = {"questions": 1, "read_s": 1.0, "each_s": 1.0, "left_out": 2}
+    three = {"questions": 3, "read_s": 2.0, "each_s": 5.0, "left_out": 1}
+    assert accounts.averaged([one]) == one
+    assert accounts.averaged([one, three]) == {
+        "questions": 4, "read_s": 1.5, "each_s": 4.0, "left_out": 3,
+    }  # fmt: skip

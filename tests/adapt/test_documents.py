@@ -52,6 +52,8 @@ def test_lines_bring_their_questions(in_folder: Path) -> None:
         ({"id": "x"}, "line 1, is no document"),
         ({"text": " "}, "the text is empty"),
         ({"id": "../x", "text": "k1"}, "names no folder"),
+        ({"id": "x" * 201, "text": "k1"}, "names no folder"),
+        ({"id": "a\0b", "text": "k1"}, "names no folder"),
         ({"text": "k1", "questions": [{"answers": ["v1"]}]}, "'question'"),
         ({"text": "k1", "questions": [{"question": "?", "answers": "v1"}]}, "no list of texts"),
         (["text"], "is no document"),

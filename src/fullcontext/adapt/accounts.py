@@ -51,6 +51,18 @@ def crossover(training_s: float, context: Record, closed: Record) -> dict[str, f
     }
 
 
+def averaged(costs: Sequence[Record]) -> Record:
+    """One cost of a mode out of those of several documents (answering.others): questions and
+    tokens left out summed, CPU-seconds on average a document and a question."""
+    questions = sum(each["questions"] for each in costs)
+    return {
+        "questions": questions,
+        "read_s": sum(each["read_s"] for each in costs) / len(costs),
+        "each_s": sum(each["questions"] * each["each_s"] for each in costs) / questions,
+        "left_out": sum(each["left_out"] for each in costs),
+    }
+
+
 def merged(costs: Sequence[Record]) -> Record:
     """Of all documents: sums of what training took, means of the rest."""
     trained = [each["training"] for each in costs]

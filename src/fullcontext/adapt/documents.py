@@ -14,6 +14,9 @@ from fullcontext.data import key_value
 from fullcontext.data.tokens import Prompt
 from fullcontext.randomness import rng
 
+MOST_NAME = 200
+"""Bytes of a document's id, which names its folder; file systems take 255, locks add a few."""
+
 
 @dataclass(frozen=True, slots=True)
 class Question:
@@ -120,8 +123,10 @@ def _lines(path: Path) -> Iterator[Given]:
 
 def _line(record: dict[str, Any], number: int) -> Given:
     id = str(record.get("id", f"line-{number}"))
-    if not id or "/" in id or id.startswith("."):
-        raise ValueError(f"the id {id!r} names no folder")
+    if not id or "/" in id or "\0" in id or id.startswith(".") or len(id.encode()) > MOST_NAME:
+        raise ValueError(
+            f"the id {id[:40]!r} names no folder (1 to {MOST_NAME} bytes, no / and no . in front)"
+        )
     text = record["text"]
     if not isinstance(text, str) or not text.strip():
         raise ValueError("the text is empty")

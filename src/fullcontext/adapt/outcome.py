@@ -159,9 +159,13 @@ def costs(found: dict[str, Any]) -> list[str]:
     total, said = found["costs"], []
     if total is None:
         return [f"{found['documents']:,} documents adapted to, no question asked"]
-    each = total["training_cpu_s"] / total["documents"]
+    trained, asked = (
+        total[key] / total["documents"] for key in ("training_cpu_s", "questions_cpu_s")
+    )
+    writing = f", {asked:.1f} to write its questions" if asked >= 0.05 else ""
     said.append(
-        f"adapting: {each:.1f} CPU-seconds a document, {total['trained_weights']:,} weights trained"
+        f"adapting: {trained:.1f} CPU-seconds a document{writing},"
+        f" {total['trained_weights']:,} weights trained"
     )
     if "crossover_alone" in total:
         for name, what in (

@@ -11,7 +11,7 @@ new question about a document is answered by the adapter that is there.
 import json
 import logging
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, replace
 from functools import cached_property
@@ -206,26 +206,28 @@ class Work:
         ]
         modes += [("others", other) for other in self._others(given)]
         records: list[dict[str, Any]] = []
-        costs: dict[str, dict[str, Any]] = {}
+        costs: dict[str, list[dict[str, Any]]] = defaultdict(list)
         for adapted in (True, False) if self.config.answering.unadapted else (True,):
             for mode, about in modes:
                 text = Text(about, self.prompt, Counter())
                 if adapted:
                     found, cost = asking.ask(about, text, mode, adapted=True)
-                    costs.setdefault(mode, asdict(cost))
+                    costs[mode].append(asdict(cost))
                 else:
                     with self.adapters.without():
                         found, cost = asking.ask(about, text, mode, adapted=False)
-                    costs.setdefault(f"{mode}{accounts.UNADAPTED}", asdict(cost))
+                    costs[f"{mode}{accounts.UNADAPTED}"].append(asdict(cost))
                 records += [{**record, "adapter": given.id} for record in found]
                 if self.stop.name:
                     raise SystemExit(STOPPED)
         _write_lines(place / "answers.jsonl", records)
         paid = training["cpu_s"] + training["questions_cpu_s"]
-        against = costs.get(f"{Mode.in_context}{accounts.UNADAPTED}"), costs.get(Mode.closed_book)
-        pays = accounts.crossover(paid, *against) if all(against) else None  # type: ignore[arg-type]
+        spent = {mode: accounts.averaged(found) for mode, found in costs.items()}
+        context = spent.get(f"{Mode.in_context}{accounts.UNADAPTED}")
+        closed = spent.get(Mode.closed_book)
+        pays = accounts.crossover(paid, context, closed) if context and closed else None
         facts = {
-            "training": training, "questions_cpu_s": training["questions_cpu_s"], "modes": costs,
+            "training": training, "questions_cpu_s": training["questions_cpu_s"], "modes": spent,
             "crossover": pays,
         }  # fmt: skip
         stage.finish(place, settings, ["answers.jsonl"], costs=facts)

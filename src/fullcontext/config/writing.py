@@ -148,9 +148,14 @@ class TemplateWriter(WriterConfig):
     name: str = "template"
     whole: float = 0.0
     """Share of fine-grained questions that quote some words and ask for their whole sentence."""
+    onward: bool = False
+    """Those answers quote the sentence from these words on: what stands before them need not be
+    found (retrieval forward, not both ways)."""
 
     def __post_init__(self) -> None:
         check.within("writer.whole", self.whole, 0, 1)
+        if self.onward and not self.whole:
+            raise ValueError("writer.onward=true changes questions of writer.whole, a share of 0")
 
 
 @dataclass(kw_only=True)

@@ -7,7 +7,7 @@ from itertools import islice
 
 import pytest
 
-from fullcontext.config import FiltersConfig, SotuCorpus
+from fullcontext.config import FiltersConfig, SotuCorpus, TemplateWriter
 from fullcontext.data import corpus, questions, segments
 from fullcontext.data.filters import Filters
 from fullcontext.data.tokens import Encoder
@@ -116,9 +116,10 @@ def test_the_same_text_gets_the_same_question(asked) -> None:
     assert ask.ask(asking, 0) == Template().ask(asking, 0)
 
 
-def test_a_whole_sentence_may_be_asked_for_by_words_that_stand_once(asked) -> None:
+@pytest.mark.parametrize("onward", [False, True])
+def test_a_sentence_may_be_asked_for_by_words_that_stand_once(asked, onward: bool) -> None:
     documents = asked[2][:2]
-    encoder, writer = Encoder(family("sentencepiece")), Template(whole=1.0)
+    encoder, writer = Encoder(family("sentencepiece")), Template(whole=1.0, onward=onward)
     writer.prepare(documents)
     text = " ".join(" ".join(document.text.split()) for document in documents)
     cuts = {"segment_size": 128, "text_tokens": 600, "separator": "\n", "dropped": Counter()}
@@ -128,17 +129,28 @@ def test_a_whole_sentence_may_be_asked_for_by_words_that_stand_once(asked) -> No
         for short, cut in segments.texts(document, encoder, **cuts)
         for asking in questions.askings(short, cut, ("fine_grained",))
     ]
-    quoting = [(r, segment) for r, segment in replies if r and r.question.startswith("Quote")]
+    begin = "Which sentence has the words" if onward else "Quote"
+    quoting = [(r, segment) for r, segment in replies if r and r.question.startswith(begin)]
     assert len(quoting) > 20
     for reply, segment in quoting:
         piece = re.search(r'"(.*)"', reply.question).group(1)
         assert len(piece.split()) == 6 and text.count(piece) == 1
         assert piece in reply.answer and reply.answer in segment
-        assert reply.answer.endswith(".") and reply.answer[0].isupper()
+        assert reply.answer.endswith(".")
+        if onward:
+            assert reply.answer.startswith(piece) and len(reply.answer.split()) >= 10
+        else:
+            assert reply.answer[0].isupper()
 
 
 def test_a_share_of_whole_sentences_is_another_writer() -> None:
-    assert Template().version == "template-4" != Template(0.5).version != Template(1.0).version
+    writers = [Template(), Template(0.5), Template(1.0), Template(1.0, onward=True)]
+    assert len({each.version for each in writers}) == 4 and Template().version == "template-4"
+
+
+def test_sentences_from_some_words_on_need_a_share_of_questions() -> None:
+    with pytest.raises(ValueError, match="a share of 0"):
+        TemplateWriter(onward=True)
 
 
 @pytest.mark.parametrize(

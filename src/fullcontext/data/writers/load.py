@@ -20,7 +20,7 @@ def version(config: WriterConfig) -> str:
         case TemplateWriter():
             from fullcontext.data.writers import template
 
-            return template.version(config.whole)
+            return template.version(config.whole, config.onward)
         case OpenAIWriter() | LocalWriter():
             drawn = [config.temperature, config.top_p, config.max_new_tokens]
             return f"{model_name(config)}-{fingerprint([prompts.VERSION, *drawn])}"
@@ -41,7 +41,7 @@ def load(
         case TemplateWriter():
             from fullcontext.data.writers.template import Template
 
-            return Template(config.whole)
+            return Template(config.whole, config.onward)
         case OpenAIWriter() | LocalWriter():
             from fullcontext.data.writers.prompted import Prompted
 

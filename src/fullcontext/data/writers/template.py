@@ -40,9 +40,13 @@ class Detail:
     """Its value, if it is a plain number (`$22 billion` is not: its unit lies outside the gap)."""
 
 
-def version(whole: float) -> str:
+_REST = 4
+"""Words that follow such a piece, at least, where the sentence is quoted from the piece on."""
+
+
+def version(whole: float, onward: bool) -> str:
     """`Template.version` of a share of questions for whole sentences."""
-    return f"template-4-whole-{whole:g}" if whole else "template-4"
+    return f"template-4-{'onward' if onward else 'whole'}-{whole:g}" if whole else "template-4"
 
 
 class Template:
@@ -50,8 +54,8 @@ class Template:
 
     concurrency = 1
 
-    def __init__(self, whole: float = 0.0) -> None:
-        self.whole, self.version = whole, version(whole)
+    def __init__(self, whole: float = 0.0, onward: bool = False) -> None:
+        self.whole, self.onward, self.version = whole, onward, version(whole, onward)
         self._quoted = Quoted()
 
     def prepare(self, documents: Iterable[Document]) -> None:
@@ -137,11 +141,20 @@ class Template:
 
     def _whole(self, segment: Segment, draw: np.random.Generator) -> tuple[str, str] | None:
         found = _sentences(segment)
-        pieces = [(p, s) for s in found for p in _pieces(s) if self._quoted.once(p)]
+        pieces = [
+            (piece, sentence, start)
+            for sentence in found
+            for start, piece in enumerate(_pieces(sentence))
+            if self._quoted.once(piece)
+            and not (self.onward and len(sentence.split()) < start + _PIECE + _REST)
+        ]
         if not pieces:
             return None
-        piece, sentence = pieces[int(draw.integers(len(pieces)))]
-        return f'Quote the sentence in which these words stand: "{piece}"', sentence
+        piece, sentence, start = pieces[int(draw.integers(len(pieces)))]
+        if not self.onward:
+            return f'Quote the sentence in which these words stand: "{piece}"', sentence
+        question = f'Which sentence has the words "{piece}"? Quote it from these words on.'
+        return question, " ".join(sentence.split()[start:])
 
     def _integration(
         self, segments: tuple[Segment, ...], draw: np.random.Generator
