@@ -52,6 +52,15 @@ def test_an_average_is_over_tasks_and_of_each_length():
     assert table.averages(shown[:1]) == []
 
 
+def test_of_an_exported_probe_both_scorers_are_shown_unless_one_is_chosen():
+    own = {"film,none": 0.5, "film_stderr,none": 0.1, "strict,none": 0.25, "seconds,none": 3.0}
+    found = {"results": {"probe": own}, "n-samples": {"probe": {"effective": 4}}}
+    for chosen, names in ((None, ["film", "strict"]), ("strict", ["strict"])):
+        shown = [s.metric for s in outcome.scores(entry("probe", name="probe"), found, chosen)
+                 if s.shown]  # fmt: skip
+        assert shown == names
+
+
 GROUP = {
     "groups": {"both": {"acc,none": 0.75, "acc_stderr,none": 0.1}},
     "results": {

@@ -12,6 +12,9 @@ from fullcontext.store import read_lines, write_aside
 _CARRIED = ("task", "set", "position", "length", "depth", "distance")
 """Fields of a document (of an exported probe) that statistics by position need."""
 
+_PROBES = frozenset({"film", "strict"})
+"""Metrics of an exported probe."""
+
 
 @dataclass(frozen=True, slots=True)
 class Score:
@@ -46,8 +49,9 @@ class Outcome:
 def scores(entry: Entry, found: dict[str, Any], chosen: str | None) -> list[Score]:
     """The scores of an entry, its own first, then those of its single tasks.
 
-    `chosen` is the metric to show; None shows the first, and of RULER's metrics, which are
-    lengths, every one. RULER marks a length without samples with -1: such marks are no scores.
+    `chosen` is the metric to show; None shows the first, both scorers of an exported probe, and of
+    RULER's metrics, which are lengths, every one. RULER marks a length without samples with -1:
+    such marks are no scores.
     """
     own = found.get("groups", {}).get(entry.name) or found["results"].get(entry.name)
     listed = _listed(entry.name, own, found, chosen, shown=True) if own else []
@@ -81,7 +85,11 @@ def _listed(
         )  # fmt: skip
     wanted = chosen or next((score.metric for score in listed), None)
     first = next((score.filter for score in listed if score.metric == wanted), None)
-    return [_shown(s, shown and _is_wanted(s, wanted, first)) for s in listed]
+    # An exported probe has two scorers, and neither says all: both are shown unless one is chosen.
+    beside = _PROBES - {wanted} if chosen is None and wanted in _PROBES else frozenset()
+    return [
+        _shown(s, shown and (_is_wanted(s, wanted, first) or s.metric in beside)) for s in listed
+    ]
 
 
 def _is_wanted(score: Score, metric: str | None, first: str | None) -> bool:
