@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from fullcontext.compose import ConfigError, compose_verb
 from fullcontext.config import Asks, DataConfig, FormConfig, KeyValueConfig
-from fullcontext.data.key_value import Number, askable
+from fullcontext.data.key_value import Number, askable, line_of, pairs
 from fullcontext.data.mixture import Mixture
 from fullcontext.data.tokens import Encoder, Prompt
 from fullcontext.model import tokenizer
@@ -141,6 +141,40 @@ def test_a_form_may_ask_backwards_and_answer_with_the_whole_item(train_config) -
         assert answer == f"{key}, in full: Chapter {key}:\n    {value}"
 
 
+def test_a_question_may_quote_one_line_of_the_value_which_no_other_item_has(train_config) -> None:
+    form = FormConfig(
+        key="{:w}", value="{:w}\n    {:w}\n    {:d}", item="def {key}:\n    {value}",
+        question='Which has "{line}"?', answer="{key}",
+    )  # fmt: skip
+    few_values = KeyValueConfig(num_keys=40, num_values=60)
+    kept = pairs(few_values, form, 40, rng(0, "test"))
+    lines = [line for _, value in kept for line in set(value.splitlines())]
+    asked = [line_of(value) for _, value in kept]
+    assert 0 < len(kept) < 40 and all(lines.count(line) == 1 for line in asked)
+    places = [value.splitlines().index(line_of(value)) for _, value in kept]
+    assert set(places) == {0, 1, 2}  # the first line, a middle one, the last
+
+    text = (
+        '{key: "{:w}", value: "{:w}\n    {:w}", item: "Chapter {key}:\n    {value}",'
+        " question: 'Which has {line}?', answer: '{key}'}"
+    )
+    config = train_config(
+        "model=tiny", "data=key_value", "sharding=none", f"data.key_value.forms=[{text}]",
+    )  # fmt: skip
+    encoder = Encoder(tokenizer.load(config.model))
+    drawn = Mixture(config.data, Prompt(config.data, config.model.chat, encoder), None, 0, 16)
+    seen = 0
+    for example in drawn.batch(0):
+        context = encoder.tokenizer.decode(example.context)
+        if "Chapter " in context:
+            line = encoder.tokenizer.decode(example.asked[0].prompt).split("Which has ")[1]
+            before = context.split(f"    {line.split('?')[0]}\n")[0]
+            answer = encoder.tokenizer.decode(example.asked[0].answer).removesuffix("</s>").strip()
+            assert before.split("Chapter ")[-1].split(":")[0] == answer
+            seen += 1
+    assert seen
+
+
 def test_without_forms_nothing_is_drawn_for_them(train_config) -> None:
     """A run made before there were forms has the same contexts."""
     drawn, encoder = mixture(train_config)
@@ -154,7 +188,7 @@ def test_without_forms_nothing_is_drawn_for_them(train_config) -> None:
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ({"question": "Which?"}, "question='Which.' lacks {key} or {value}"),
+        ({"question": "Which?"}, "question='Which.' lacks {key} or {value} or {line}"),
         ({"answer": "yes"}, "answer='yes' lacks"),
         ({"key": "{:w} {:w}"}, "one field"),
         ({"item": "{key}"}, "lacks {key} and {value}"),

@@ -28,7 +28,7 @@ class FormConfig:
     item: str = "The record of {key} is {value}."
     """May have several lines."""
     question: str = "What is the record of {key}?"
-    """May hold the key, the value (asked backwards), or both."""
+    """May hold the key, the value (asked backwards) or one `{line}` of it."""
     answer: str = "{value}"
     """May hold the key, the value and the whole `{item}`."""
 
@@ -45,7 +45,7 @@ class FormConfig:
                     f"data.key_value.{name}={text!r} lacks {' and '.join(fields)}; put it in"
                 )
         for name, text, either in (
-            ("question", self.question, ("{key}", "{value}")),
+            ("question", self.question, ("{key}", "{value}", "{line}")),
             ("answer", self.answer, ("{key}", "{value}", "{item}")),
         ):
             if not any(part in text for part in either):

@@ -1,5 +1,7 @@
 """Fact-free examples: a dictionary of random keys and values, and questions for its values."""
 
+import zlib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
@@ -38,7 +40,7 @@ class Number(int):
 def pairs(
     config: KeyValueConfig, form: FormConfig, items: int, generator: np.random.Generator
 ) -> list[tuple[str, str]]:
-    """Distinct keys with random values; where values are asked for, those are distinct, too."""
+    """Distinct keys with random values; what a question quotes of a value stands in one alone."""
     if items > config.num_keys:
         raise ConfigError(
             f"a context of {items} items needs as many keys, but data.key_value.num_keys="
@@ -51,9 +53,18 @@ def pairs(
         (form.key.format(Number(key)), form.value.format(*map(Number, numbers)))
         for key, numbers in zip(keys.tolist(), values.tolist(), strict=True)
     ]
+    if "{line}" in form.question:
+        lines = Counter(line for _, value in drawn for line in set(value.splitlines()))
+        return [(key, value) for key, value in drawn if lines[line_of(value)] == 1]
     if "{value}" not in form.question:
         return drawn
     return list({value: (key, value) for key, value in drawn}.values())
+
+
+def line_of(value: str) -> str:
+    """The line of a value that a question quotes, as good as drawn: it follows from the value."""
+    lines = value.splitlines()
+    return lines[zlib.crc32(value.encode()) % len(lines)]
 
 
 class Dictionaries:
@@ -137,7 +148,8 @@ class Dictionaries:
         """The question for an item of a form, and what stands before its context."""
         form = self.forms[number]
         key, value = item
-        question = form.question.format(key=key, value=value)
+        line = line_of(value).strip()
+        question = form.question.format(key=key, value=value, line=line)
         text = form.item.format(key=key, value=value)
         answer = form.answer.format(key=key, value=value, item=text)
         asked = self.prompt.ask(question, answer, id=key, kind="key_value")
