@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from fullcontext.compose import ConfigError, compose_verb
 from fullcontext.config import Asks, DataConfig, FormConfig, KeyValueConfig
-from fullcontext.data.key_value import Number, askable, line_of, pairs
+from fullcontext.data.key_value import askable, line_of, pairs
 from fullcontext.data.mixture import Mixture
 from fullcontext.data.tokens import Encoder, Prompt
 from fullcontext.model import tokenizer
@@ -96,12 +96,6 @@ def test_stratified_asks_every_item_as_often(train_config, questions: int) -> No
     asked = [a.position for step in range(30) for e in drawn.batch(step) for a in e.asked]
     counts = [asked.count(place) for place in range(12)]
     assert min(counts) > 0.7 * len(asked) / 12, counts
-
-
-def test_an_invented_word_is_a_number_in_syllables() -> None:
-    assert f"{Number(0):w} {Number(81):w} {Number(80**3):w}" == "bababa babebe bebababa"
-    assert len({f"{Number(i):w}" for i in range(90000)}) == 90000
-    assert f"{Number(42):05d}" == "00042"
 
 
 CHAPTERS = (

@@ -20,7 +20,8 @@ class FormConfig:
     """How a pair of a random key and a random value is written, asked for and answered.
 
     A key or value is its format applied to random numbers, one for each field: `{:05d}` is 00042,
-    `{:w}` an invented word (`babane`), `{:w} {:w}` two of them.
+    `{:w}` an invented word (`babane`), `{:w} {:w}` two of them, `{:i}` a name as code has them
+    (`read_line`).
     """
 
     key: str = "{:05d}"

@@ -11,6 +11,7 @@ import numpy as np
 
 from fullcontext.compose import ConfigError
 from fullcontext.config import Asks, DataConfig, FormConfig, KeyValueConfig, LengthLaw, Placement
+from fullcontext.data.invented import Number
 from fullcontext.data.lengths import Law
 from fullcontext.data.placement import aim
 from fullcontext.data.segments import accumulate
@@ -18,23 +19,8 @@ from fullcontext.data.tokens import Prompt
 from fullcontext.randomness import rng
 from fullcontext.records import Asked, Example, Ids
 
-SYLLABLES = tuple(consonant + vowel for consonant in "bdfghjklmnprstvz" for vowel in "aeiou")
-"""80, the digits of an invented word."""
 _TRIED = 8
 """Contexts of a length and form, on average, before the first step."""
-
-
-class Number(int):
-    """An integer that the format `w` writes as an invented word of its own: 81 is `babebe`."""
-
-    def __format__(self, spec: str) -> str:
-        if spec != "w":
-            return super().__format__(spec)
-        left, word = int(self), ""
-        while left or len(word) < 6:
-            left, last = divmod(left, len(SYLLABLES))
-            word = SYLLABLES[last] + word
-        return word
 
 
 def pairs(
