@@ -41,7 +41,8 @@ def test_auxiliary_questions_fit_where_they_do_in_training() -> None:
 
 def test_the_worst_step_is_not_that_of_most_tokens() -> None:
     """Long contexts with few labels have more tokens, segments the larger logits."""
-    words = ["experiments=lift_llama8b", "hardware=a100", "epochs.batch_size=4"]
+    words = ["experiments=lift_llama8b", "hardware=a100", "epochs.batch_size=4",
+             "contextualise.use=false", "segments={tokens:6000,stride:6000}"]  # fmt: skip
     both = compose_verb("adapt", [*words, "auxiliary.number=16"])
     segments = compose_verb("adapt", [*words, "auxiliary.number=0", "epochs.both=0"])
     assert adaptation.plan(both).memory.total >= adaptation.plan(segments).memory.total
