@@ -97,6 +97,20 @@ def test_every_slurm_profile_chooses_our_launcher_and_the_stock_one_is_there(nam
     assert "submitit" in raw("hydra/launcher=submitit_slurm").hydra.launcher._target_
 
 
+HEADERS = [*(ROOT / "experiments").glob("*.yaml"), *(ROOT / "sweeps").glob("*.yaml"),
+           *(ROOT / "docs").glob("*.md")]  # fmt: skip
+SENT = sorted({
+    profile for file in HEADERS
+    for profile in re.findall(r"^(?:# )?python adapt\.py .*slurm=(\w+)", file.read_text(), re.M)
+})  # fmt: skip
+
+
+@pytest.mark.parametrize("profile", SENT)
+def test_adapting_is_sent_to_one_process_a_job_which_is_all_that_it_takes(profile: str) -> None:
+    launcher = raw(f"slurm={profile}", "document=book.txt", verb="adapt").hydra.launcher
+    assert launcher.nodes * launcher.tasks_per_node == 1
+
+
 GROUP_FILES = [f for f in sorted((ROOT / "conf").glob("*/*.yaml")) if f.parent.name != "hydra"]
 
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from fullcontext.adapt import questioning
 from fullcontext.adapt.documents import Given
 from fullcontext.compose import compose_verb
+from fullcontext.config import KeyValueDocuments
 
 TEXT = "\n".join(
     f"In {1800 + i} the town of Number{i:02d} paid exactly {1000 + 7 * i} dollars for a bridge over"
@@ -41,6 +42,16 @@ def test_a_short_document_is_seen_whole() -> None:
     assert passage == short.text
 
 
+def test_questions_about_a_short_document_differ(in_folder) -> None:
+    short = Given("book", "book", "\n".join(TEXT.split("\n")[:12]), ())
+    wanted = questioning.passages(config(), short)
+    asked = [each for tries in wanted for each in tries]
+    assert len(set(asked)) == len(asked) == 10 * 5
+    counted: Counter[str] = Counter()
+    made, _ = questioning.write(config(), short, (), counted)
+    assert len(made) >= 5 and counted["auxiliary: asked twice"] == 10 - len(made)
+
+
 @draws(st.integers(64, 400), st.integers(1, 3))
 def test_a_window_ends_at_each_sentence(characters: int, number: int) -> None:
     given = config("auxiliary.about=sentences")  # composing takes longer than all the rest
@@ -70,3 +81,9 @@ def test_a_document_that_brings_questions_is_not_asked_about() -> None:
     told = Given("d", "d", TEXT, (), (("? k1", "v1"),))
     made, usage = questioning.write(config(), told, (), Counter())
     assert made == [{"question": "? k1", "answer": "v1", "passage": ""}] and not usage
+
+
+def test_an_invented_document_that_is_told_nothing_is_not_asked_about() -> None:
+    settings = replace(config(), documents=KeyValueDocuments(told=0), document=None)
+    counted: Counter[str] = Counter()
+    assert questioning.write(settings, BOOK, (), counted) == ([], {}) and not counted

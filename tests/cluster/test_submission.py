@@ -27,6 +27,7 @@ def printed(folder: Path, *words: str) -> str:
 @pytest.mark.parametrize(
     ("profile", "asked"),
     [
+        ("a100x1", ["nodes=1", "ntasks-per-node=1", "gpus-per-node=1", "cpus-per-task=8"]),
         ("a100x8", ["nodes=1", "ntasks-per-node=8", "gpus-per-node=8", "cpus-per-task=8"]),
         ("a100x16", ["nodes=2", "ntasks-per-node=8", "gpus-per-node=8", "cpus-per-task=8"]),
         ("a100x128", ["nodes=16", "ntasks-per-node=1", "gpus-per-node=8", "cpus-per-task=64"]),

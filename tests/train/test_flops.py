@@ -7,9 +7,9 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoModelForCausalLM
 
-from fullcontext.config import Normalise
+from fullcontext.config import Adapter, AdapterConfig, Normalise
 from fullcontext.data.packing import Price, pack
-from fullcontext.model import attention
+from fullcontext.model import attention, gated_memory
 from fullcontext.objective import sft
 from fullcontext.records import Asked, Example
 from fullcontext.train import flops
@@ -63,3 +63,15 @@ def test_one_long_block_costs_half_of_the_full_convention() -> None:
 def test_the_price_does_not_depend_on_the_dtype() -> None:
     net = AutoModelForCausalLM.from_config(CONFIGS["llama"]())
     assert flops.price(net) == flops.price(net.to(torch.bfloat16))
+
+
+def test_gated_memory_is_paid_a_token_and_what_is_beside_the_head_a_label() -> None:
+    net = AutoModelForCausalLM.from_config(CONFIGS["llama"]())
+    before, sizes = flops.price(net), net.config
+    config = AdapterConfig(kind=Adapter.gated_memory, head_rank=2)
+    gated_memory.attach(net, config, 0)
+    beside = 2 * (sizes.hidden_size + sizes.vocab_size)
+    memories = gated_memory.num_parameters(sizes, config) - beside
+    after = flops.price(net)
+    assert after.token - after.frozen == 2 * memories > 0 and after.frozen == before.token
+    assert after.label - after.frozen_label == 2 * beside and after.frozen_label == before.label

@@ -193,5 +193,6 @@ def _obtained(found: dict[str, Any], name: str) -> float | None:
     _, mode, kind, score = name.split("/")
     for row in found["scores"]:
         if row["adapted"] and row["mode"] == mode and row["kind"] == kind:
-            return row["scores"].get(score, {}).get("mean")  # type: ignore[no-any-return]
+            mean: float | None = row["scores"].get(score, {}).get("mean")
+            return mean
     return None

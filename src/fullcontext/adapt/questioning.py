@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from fullcontext.adapt.documents import Given, number_of
-from fullcontext.config import About, AdaptConfig
+from fullcontext.config import About, AdaptConfig, KeyValueDocuments
 from fullcontext.data import sentences
 from fullcontext.data.crew import Crew
 from fullcontext.data.questions import Outcome
@@ -29,9 +29,9 @@ def write(
     """Questions with their answers and the passages they were written about; and what writing took.
 
     Every outcome is counted by reason. Questions that come twice are kept once. A document that
-    brings its own, as invented ones do, is not asked about.
+    brings its own is not asked about, nor is an invented one that is told nothing.
     """
-    if given.auxiliary:
+    if given.auxiliary or isinstance(config.documents, KeyValueDocuments):
         return [{"question": q, "answer": a, "passage": ""} for q, a in given.auxiliary], {}
     if not config.auxiliary.number:
         return [], {}
@@ -89,7 +89,10 @@ def passages(config: AdaptConfig, given: Given) -> list[list[tuple[str, int]]]:
     for number in range(settings.number):
         draw = rng(config.seed, "passage of a document", number_of(given.id), number)
         starts = draw.integers(len(lines) - size + 1, size=settings.tries)
-        wanted.append([(" ".join(lines[at : at + size]), turn) for turn, at in enumerate(starts)])
+        # A turn of its own: where two questions meet at a passage, as all do of a short document,
+        # the writer is to find two.
+        first = number * settings.tries
+        wanted.append([(" ".join(lines[at : at + size]), first + i) for i, at in enumerate(starts)])
     return wanted
 
 

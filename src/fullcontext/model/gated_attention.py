@@ -73,7 +73,8 @@ class Memory(nn.Module):
         if norm is not None and norm.weight.numel() == heads * width and norm.weight.dim() == 1:
             return _split(norm(projected), heads)
         query = _split(projected, heads)
-        return query if norm is None else norm(query)  # type: ignore[no-any-return]
+        normed: Tensor = query if norm is None else norm(query)
+        return normed
 
     def forward(self, query: Tensor, attended: Tensor) -> Tensor:
         """Both, and the result, of shape (batch, tokens, heads, width)."""

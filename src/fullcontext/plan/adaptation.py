@@ -6,25 +6,33 @@ train.py are. Answers are compared by what differs: in context the document is r
 
 import json
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from fullcontext.adapt.documents import read
 from fullcontext.adapt.lessons import grouped, pieces
-from fullcontext.compose import compose_verb
+from fullcontext.compose import ConfigError, compose_verb
 from fullcontext.config import (
     About,
     AdaptConfig,
+    AdapterConfig,
     Format,
     HardwareConfig,
     KeyValueDocuments,
     TrainConfig,
 )
+from fullcontext.data.tokens import Encoder, Prompt
+from fullcontext.model import tokenizer
 from fullcontext.plan import hardware, memory, speed, work
+from fullcontext.plan.lengths import OF_ITEM
 from fullcontext.plan.memory import GIB, Memory, Place
 from fullcontext.plan.weights import weights
+from fullcontext.plan.work import Load
+from fullcontext.probe import source
 from fullcontext.records import Asked, Example
 from fullcontext.train import flops
 
@@ -75,21 +83,23 @@ def run(words: Sequence[str]) -> None:
 
 def plan(config: AdaptConfig) -> Adaptation:
     """The plan for a document of the length that the configuration says."""
+    config = _of_run(config)
     device = hardware.settled(config.hardware, None)
     place = Place(1, 1, "cpu" if device.name == hardware.CPU else "cuda")
     tokens = document_tokens(config)
-    epochs = [_epoch(config, tokens, number) for number in range(_epochs(config))]
+    questions = _questions(config, tokens)
+    epochs = [_epoch(config, tokens, questions, number) for number in range(_epochs(config))]
     batches = [batch for epoch in epochs for batch in _batches(config, epoch)]
     as_run = _training(config)
     price = work.price(as_run)
-    packed = {id(batch): work.rounds(as_run, batch, 1) for batch in batches}
-    heaviest = max(batches, key=lambda batch: sum(e.tokens for e in batch))
+    packed = [work.rounds(as_run, batch, 1) for batch in batches]
     seconds = None
     if device.peak_flops is not None:
-        paces = [speed.roofline(as_run, packed[id(batch)], place, device) for batch in batches]
+        paces = [speed.roofline(as_run, rounds, place, device) for rounds in packed]
         seconds = sum(pace.seconds for pace in paces if pace)
-    read = _example(min(tokens, config.answering.limit), 0)
-    forward = float(price.of(read))
+    whole = _example(min(tokens, config.answering.limit), 0)
+    # What is compared with reads the document without an adapter.
+    forward = float(work.price(replace(as_run, adapter=AdapterConfig())).of(whole))
     rate = device.peak_flops and device.peak_flops * device.efficiency
     return Adaptation(
         document_tokens=tokens,
@@ -98,12 +108,32 @@ def plan(config: AdaptConfig) -> Adaptation:
         tokens=sum(example.tokens for batch in batches for example in batch),
         flops=float(sum(flops.work(batch, price).causal for batch in batches)),
         trained=weights(as_run).trained,
-        memory=memory.peak(as_run, packed[id(heaviest)], place),
+        memory=_memory(as_run, packed, place),
         seconds=seconds,
         read_flops=forward,
         read_seconds=forward / rate if rate else None,
         hardware=device,
     )
+
+
+def _of_run(config: AdaptConfig) -> AdaptConfig:
+    """With the model of `run`, where its folder is here already."""
+    if config.run is None or not (Path(config.run) / "config.yaml").is_file():
+        return config
+    of = source.trained(config.run, None, ()).config
+    return replace(config, model=of.model, positions=of.positions)
+
+
+def _memory(config: TrainConfig, packed: Sequence[list[list[Load]]], place: Place) -> Memory:
+    """Of the step that takes most, which need not be the one of most tokens: a segment has more
+    labels than questions have."""
+    distinct = {tuple(map(tuple, rounds)) for rounds in packed}
+    worst = max(
+        (memory.peak(config, rounds, place) for rounds in distinct), key=lambda each: each.total
+    )
+    if config.adapter.is_on:
+        return worst
+    return replace(worst, parts=worst.parts | {"weights to give back": 4 * weights(config).trained})
 
 
 def document_tokens(config: AdaptConfig) -> int:
@@ -122,7 +152,7 @@ def _epochs(config: AdaptConfig) -> int:
     return config.epochs.segments + config.epochs.both
 
 
-def _epoch(config: AdaptConfig, tokens: int, number: int) -> list[Example]:
+def _epoch(config: AdaptConfig, tokens: int, questions: int, number: int) -> list[Example]:
     """The lessons of an epoch by their lengths, as adapt/lessons.py makes them."""
     made = []
     if config.segments.use:
@@ -132,17 +162,34 @@ def _epoch(config: AdaptConfig, tokens: int, number: int) -> list[Example]:
     made += _rehearsal(config)
     if number < config.epochs.segments:
         return made
-    questions = config.auxiliary.number
-    if config.auxiliary.about is About.sentences:
-        questions *= max(1, tokens // SENTENCE_TOKENS)
     asked, answer = config.plan.question_tokens, config.plan.answer_tokens
     if not config.auxiliary.with_context:
         return made + [_example(0, asked, answer)] * questions
-    context = min(tokens, config.answering.limit - asked)
+    context = min(tokens, config.answering.limit - asked - answer)
     sizes = [asked + answer] * questions
     for group in grouped(sizes, config.max_tokens - context):
         made.append(_example(context, asked, answer, len(group)))
     return made
+
+
+def _questions(config: AdaptConfig, tokens: int) -> int:
+    """Auxiliary questions about a document, those that invented ones bring counted in it."""
+    if isinstance(config.documents, KeyValueDocuments):
+        return _told(config, config.documents, tokens)
+    if config.auxiliary.about is About.sentences:
+        return config.auxiliary.number * max(1, tokens // SENTENCE_TOKENS)
+    return config.auxiliary.number
+
+
+def _told(config: AdaptConfig, documents: KeyValueDocuments, tokens: int) -> int:
+    """Items of an invented document that are told."""
+    wanted = replace(config, documents=replace(documents, number=1, tokens=tokens))
+    try:
+        encoder = Encoder(tokenizer.load(config.model))
+        first, *_ = read(wanted, Prompt(config.data, config.model.chat, encoder), Counter())
+    except ConfigError:  # adapt.py says what is wrong
+        return round(documents.told * (tokens // OF_ITEM))
+    return len(first.auxiliary)
 
 
 def _rehearsal(config: AdaptConfig) -> list[Example]:
@@ -171,6 +218,7 @@ def _training(config: AdaptConfig) -> TrainConfig:
     made = replace(
         made, model=config.model, optimizer=config.optimizer, precision=config.precision,
         checkpointing=config.checkpointing, max_tokens=config.max_tokens, plan=config.plan,
+        checkpoint=replace(made.checkpoint, asynchronous=False),  # there is none to copy
     )  # fmt: skip
     made.adapter = config.adapter  # afterwards: train.py itself refuses gated memory
     return made
@@ -212,10 +260,13 @@ def lines(config: AdaptConfig, found: Adaptation) -> list[str]:
         f"adapting takes less computing from {found.crossover:,.0f} questions on, if the document"
         " is read for each; where its keys and values are kept, hardly ever",
     ]
+    if config.auxiliary.number and not isinstance(config.documents, KeyValueDocuments):
+        said.append("what writing the auxiliary questions takes is not in it")
     room = found.hardware.memory_gib
     if room is not None and found.memory.total / GIB > room:
+        fewer = "adapter.quantize=nf4" if config.adapter.is_on else "adapter=gated_memory"
         said.append(
             f"warning: {found.memory.total / GIB:.1f} GiB do not fit {room:.0f}; set"
-            " checkpointing=full, lower max_tokens, or choose adapter.quantize=nf4"
+            f" checkpointing=full, lower max_tokens, or choose {fewer}"
         )
     return said

@@ -1,21 +1,15 @@
 """What a rank has to hold at the worst moment of a step, by what it is for.
 
-The saved activations are those of transformers' Mistral, Llama and Qwen 2 layers under train.py's
-block attention, tensor by tensor; tests/plan/test_memory.py compares them with what autograd keeps.
 A step is followed through three moments: the turn from the forward to the backward pass, the
-backward pass of every layer, and the update.
+backward pass of every layer, and the update. plan/activations.py says what a layer keeps between
+the first two.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from fullcontext.config import (
-    Accumulate,
-    ContextParallelBy,
-    Precision,
-    Strategy,
-    TrainConfig,
-)
+from fullcontext.config import Accumulate, Strategy, TrainConfig
+from fullcontext.plan.activations import Saved
 from fullcontext.plan.weights import NF4_BYTES, weights
 from fullcontext.plan.work import Load, recomputed_layers
 
@@ -97,87 +91,8 @@ class _Weight:
     config: TrainConfig
 
     def __call__(self, load: Load) -> float:
-        saved = _Saved(self.config, load)
+        saved = Saved(self.config, load)
         return saved.layer * self.config.model.architecture.num_layers + saved.logits
-
-
-class _Saved:
-    """Bytes that the backward pass of a micro-batch needs, on one rank."""
-
-    def __init__(self, config: TrainConfig, load: Load) -> None:
-        sizes, degree = config.model.architecture, config.sharding.context_parallel
-        self.is_fp32 = config.precision is Precision.fp32
-        self.is_cast = not self.is_fp32 and config.sharding.splits_weights
-        """Whether weights and hidden states are in bf16; else autocast makes what is needed."""
-        self.width = 4 if self.is_fp32 else 2
-        """Of a matrix product's operands."""
-        self.stream = 2 if self.is_cast else 4
-        """Of the hidden states between layers."""
-        by = config.sharding.exchange_by(sizes.num_heads, sizes.num_kv_heads)
-        self.by_keys = degree > 1 and by is ContextParallelBy.keys
-        self.tokens = load.tokens / degree
-        self.keys = load.keys if self.by_keys else load.keys / degree
-        self.masked = load.masked / degree if self.by_keys else load.masked
-        self.is_whole = load.blocks == 1 and not self.by_keys
-        self.labels = load.labels
-        self.sizes = sizes
-        adapter = config.adapter
-        self.ranks = adapter.rank * len(adapter.targets) if adapter.is_on else 0
-        self.attended = sizes.num_heads * sizes.head_dim
-        self.kv = sizes.num_kv_heads * sizes.head_dim
-
-    @property
-    def layer(self) -> float:
-        """Of one decoder layer."""
-        hidden, inner = self.sizes.hidden_size, self.sizes.intermediate_size
-        # Two norms, each: its input and what it scales, in fp32 but for hidden states in bf16,
-        # whose fp32 copy is one of the two; and what the products take, which autocast copies.
-        if self.is_fp32:
-            norms = 2 * 12 * hidden
-        elif self.is_cast:
-            norms = 2 * 8 * hidden
-        else:
-            norms = 2 * 8 * hidden + (3 + 2) * 2 * hidden
-        states = 2 * self.attended + 4 * inner  # queries, the output, and what gates the MLP
-        if self.is_whole:
-            states += 2 * self.kv
-        else:
-            states += self.attended  # the outputs of the blocks are put together
-        per_token = norms + self.width * states + 4 * self.sizes.num_heads + 8
-        over_keys = 0.0 if self.is_whole else self.width * 2 * self.kv * self.keys
-        per_token += self.width * self.ranks
-        return per_token * self.tokens + over_keys + self.width * self.masked
-
-    @property
-    def around(self) -> float:
-        """Outside of the layers: the last norm, the rotary table, ids and the block table."""
-        hidden = self.sizes.hidden_size
-        norm = 2 * 4 * hidden if self.stream == 4 else 6 * hidden
-        rotary = 2 * self.stream * self.sizes.head_dim
-        return (norm + rotary + 40) * self.tokens + 8 * self.keys
-
-    @property
-    def kept(self) -> float:
-        """The input of a layer that is computed again."""
-        return self.stream * self.sizes.hidden_size * self.tokens
-
-    @property
-    def passing(self) -> float:
-        """Gradients of activations on their way through a layer."""
-        inner = self.width * self.sizes.intermediate_size
-        return (inner + 2 * self.stream * self.sizes.hidden_size) * self.tokens
-
-    @property
-    def logits(self) -> float:
-        """At the labelled positions: logits or their gradient, and log-probabilities."""
-        return self.labels * self.sizes.vocab_size * (8 if self.is_fp32 else 10)
-
-    @property
-    def exchanged(self) -> float:
-        """What ranks that hold pieces of a row send and get in a layer."""
-        if self.by_keys:  # all keys and values of the row: padded, gathered, put together
-            return 2 * self.width * 2 * self.kv * self.keys
-        return 3 * self.width * (self.attended + 2 * self.kv) * self.tokens
 
 
 class _Step:
@@ -185,7 +100,7 @@ class _Step:
 
     def __init__(self, config: TrainConfig, load: Load, rounds: int, place: Place) -> None:
         self.config, self.place, self.rounds = config, place, rounds
-        self.saved = _Saved(config, load)
+        self.saved = Saved(config, load)
         sizes = config.model.architecture
         self.layers, self.weights = sizes.num_layers, weights(config)
         self.shards = shards(config, place)

@@ -55,6 +55,13 @@ def of_adapters(sizes: ArchitectureConfig, adapter: AdapterConfig) -> int:
     return sum(adapter.rank * sum(named[each]) for each in adapter.targets if each in named)
 
 
+def beside_head(sizes: ArchitectureConfig, adapter: AdapterConfig) -> int:
+    """Weights of the low-rank matrices beside the output head, which gated memory alone has."""
+    if adapter.kind is not Adapter.gated_memory:
+        return 0
+    return adapter.head_rank * (sizes.hidden_size + sizes.vocab_size)
+
+
 def weights(config: TrainConfig) -> Weights:
     """The weights of a run."""
     sizes, adapter = config.model.architecture, config.adapter
@@ -63,9 +70,7 @@ def weights(config: TrainConfig) -> Weights:
         outer = sizes.vocab_size * sizes.hidden_size
         return Weights(all_, layer, outer, all_, layer, 0, 0)
     beside = of_adapters(sizes, adapter)
-    outer = 0
-    if adapter.kind is Adapter.gated_memory:
-        outer = adapter.head_rank * (sizes.hidden_size + sizes.vocab_size)
+    outer = beside_head(sizes, adapter)
     packed, largest = 0, 0
     if adapter.quantize is Quantize.nf4:
         each = [inputs * outputs for inputs, outputs in products(sizes).values()]

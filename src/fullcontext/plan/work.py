@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from fullcontext.config import Checkpointing, TrainConfig
 from fullcontext.data.packing import Price, plan
 from fullcontext.data.packing import pairs as seen
-from fullcontext.plan.weights import of_adapters, products
+from fullcontext.plan.weights import beside_head, of_adapters, products
 from fullcontext.records import Example
 
 
@@ -56,7 +56,7 @@ def price(config: TrainConfig) -> Price:
     return Price(
         token=2 * sizes.num_layers * (own + of_adapters(sizes, config.adapter)),
         pair=4 * sizes.num_layers * sizes.num_heads * sizes.head_dim,
-        label=head,
+        label=head + 2 * beside_head(sizes, config.adapter),
         frozen=2 * sizes.num_layers * own * config.adapter.is_on,
         frozen_label=head * config.adapter.is_on,
     )

@@ -30,27 +30,39 @@ class Work:
 def price(model: Any) -> Price:
     """What a token, a query and key, and a label cost in the forward pass of `model`.
 
-    For a dense decoder of transformers, whose matrix products are all linear modules; sharded or
-    not.
+    For a dense decoder of transformers, whose matrix products are all linear modules or gated
+    memory; sharded or not.
     """
-    from torch import nn
-
     head = model.get_output_embeddings()
-    inner = frozen = 0
-    for module in model.modules():
-        if isinstance(module, nn.Linear) and module is not head:
-            number = module.in_features * module.out_features  # four bits stand two in a byte
-            inner += number
-            frozen += number * (not module.weight.requires_grad)
+    outer = set(head.modules())  # of a head with an adapter, also what stands beside it
+    inner, frozen = _weights(module for module in model.modules() if module not in outer)
+    labelled, frozen_head = _weights(outer)
     sizes = model.config
     width = getattr(sizes, "head_dim", None) or sizes.hidden_size // sizes.num_attention_heads
     return Price(
         token=2 * inner,
         pair=4 * sizes.num_hidden_layers * sizes.num_attention_heads * width,
-        label=2 * head.weight.numel(),
+        label=2 * labelled,
         frozen=2 * frozen,
-        frozen_label=0 if head.weight.requires_grad else 2 * head.weight.numel(),
+        frozen_label=2 * frozen_head,
     )
+
+
+def _weights(modules: Iterable[Any]) -> tuple[int, int]:
+    """Those that the modules' matrix products take, and how many of them stay as they are."""
+    from torch import nn
+
+    from fullcontext.model.gated_attention import Memory
+
+    found = frozen = 0
+    for module in modules:
+        if isinstance(module, nn.Linear):
+            number = module.in_features * module.out_features  # four bits stand two in a byte
+            found += number
+            frozen += number * (not module.weight.requires_grad)
+        elif isinstance(module, Memory):  # a matrix a head, without a linear module
+            found += sum(weight.numel() for weight in module.parameters())
+    return found, frozen
 
 
 def work(examples: Iterable[Example], price: Price) -> Work:
