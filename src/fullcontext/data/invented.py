@@ -47,7 +47,8 @@ class Number(int):
 
 def _digits(number: int, of: tuple[str, ...], least: int) -> list[str]:
     """At least so many, the lowest first."""
-    left, found = int(number), []
+    left = int(number)
+    found: list[str] = []
     while left or len(found) < least:
         left, last = divmod(left, len(of))
         found.append(of[last])
