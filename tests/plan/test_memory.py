@@ -31,11 +31,14 @@ def example(tokens: int, questions: int) -> Example:
     ("words", "row"),
     [
         (["checkpointing=none"], (2048, 1, 1)),
-        (["checkpointing=full"], (8192, 1, 1)),
+        pytest.param(["checkpointing=full"], (8192, 1, 1), marks=pytest.mark.slow),
         (["checkpointing=selective"], (4096, 1, 1)),
         (["max_tokens=1024"], (1024, 4, 3)),
-        (["max_tokens=1024", "precision=bf16"], (1024, 4, 3)),
-        (["precision=bf16", "checkpointing=full"], (4096, 2, 1)),
+        (["max_tokens=512", "precision=bf16"], (256, 2, 2)),
+        pytest.param(["max_tokens=1024", "precision=bf16"], (1024, 4, 3), marks=pytest.mark.slow),
+        pytest.param(
+            ["precision=bf16", "checkpointing=full"], (4096, 2, 1), marks=pytest.mark.slow
+        ),
         (["max_tokens=512"], (256, 1, 2)),
     ],
     ids=lambda given: " ".join(map(str, given)),
