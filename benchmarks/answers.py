@@ -66,15 +66,15 @@ def trl(steps: int) -> dict[str, object]:
     seconds: list[float] = []
     supervised: list[int] = []
 
-    class Clock(TrainerCallback):  # type: ignore[misc]
+    class Clock(TrainerCallback):
         def on_step_begin(self, *_: object, **__: object) -> None:
             self.start = time.process_time()
 
         def on_step_end(self, *_: object, **__: object) -> None:
             seconds.append((time.process_time() - self.start) / TRL_ANSWERS)
 
-    class Counting(SFTTrainer):  # type: ignore[misc]
-        def compute_loss(self, model, inputs, *words, **named):  # type: ignore[no-untyped-def]
+    class Counting(SFTTrainer):
+        def compute_loss(self, model, inputs, *words, **named):
             supervised.append(int((inputs["labels"] != -100).sum()))
             return super().compute_loss(model, inputs, *words, **named)
 
@@ -95,7 +95,7 @@ def trl(steps: int) -> dict[str, object]:
     return {"seconds": seconds[1:], "before": before, "peak": subject.resident()[1]}
 
 
-def _words():  # type: ignore[no-untyped-def]
+def _words():
     """SFTTrainer wants a tokenizer, of which it uses the padding token alone."""
     from fullcontext.model import tokenizer
 

@@ -34,7 +34,7 @@ async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, wai
 
 def _reply(request: dict[str, object]) -> dict[str, object]:
     """A question and an answer out of the words that were shown."""
-    prompt = request["messages"][-1]["content"]  # type: ignore[index]
+    prompt = request["messages"][-1]["content"]
     words = [word.strip(".,;:") for word in prompt.split() if len(word) > 4 and word[0].isalpha()]
     half = len(words) // 2
     said = {

@@ -56,7 +56,7 @@ def plain(tokens: int, checkpointing: bool) -> dict[str, float]:
     return _measured(lambda: model(input_ids=ids, labels=labels).loss)
 
 
-def _measured(loss):  # type: ignore[no-untyped-def]
+def _measured(loss):
     before, start = subject.resident()[0], time.process_time()
     found = loss()
     found.backward()

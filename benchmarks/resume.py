@@ -45,7 +45,7 @@ def started(folder: Path, *words: str) -> subprocess.Popen[bytes]:
 
 def killed_when(process: subprocess.Popen[bytes], done: object) -> None:
     """Kills it when `done()` is true."""
-    while not done():  # type: ignore[operator]
+    while not done():
         if process.poll() is not None:
             sys.exit("train.py ended by itself; look at what it says")
         time.sleep(0.002)

@@ -61,7 +61,10 @@ def loop(given: Any) -> Any:
 def example(context: int, questions: int, index: int, answer: int = ANSWER) -> Example:
     """A context of random words with questions of random words."""
     draw = rng(0, "benchmark example", index)
-    take = lambda n: draw.integers(5, WORDS, n).astype(np.int32)  # noqa: E731
+
+    def take(n):
+        return draw.integers(5, WORDS, n).astype(np.int32)
+
     words: Ids = take(context)
     asked = [Asked(str(i), "key_value", take(PROMPT), take(answer)) for i in range(questions)]
     return Example(index, words, tuple(asked))

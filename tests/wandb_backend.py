@@ -311,7 +311,7 @@ class _Http(ThreadingHTTPServer):
         """A client may go at any moment; anything else is a fault of this file."""
         error = sys.exc_info()[1]
         if not isinstance(error, ConnectionError):
-            self.RequestHandlerClass.state.unknown.append(repr(error))  # type: ignore[attr-defined]
+            self.RequestHandlerClass.state.unknown.append(repr(error))
 
 
 @contextmanager

@@ -221,7 +221,7 @@ def read_plain(tree: Any, kind: type[T], path: Path) -> T:
     assert isinstance(cfg, DictConfig)
     base = OmegaConf.structured(kind)
     for group, options in _OPTIONS.items():
-        if group in cfg and group in kind.__dataclass_fields__:  # type: ignore[attr-defined]
+        if group in cfg and group in kind.__dataclass_fields__:  # type: ignore[attr-defined] # a dataclass
             base[group] = OmegaConf.structured(options[_kind_of(group, cfg[group])])
     try:
         return typed(cast(DictConfig, OmegaConf.merge(base, cfg)), kind)

@@ -85,7 +85,7 @@ def assert_made_of_segments(drawn: Mixture, text: str, id: str) -> None:
     separator=st.sampled_from(["\n", "\n\n"]),
     chat=st.sampled_from([Chat.inst, Chat.none]),
 )
-def test_an_example_is_its_text_tokenised(  # noqa: PLR0913, PLR0917
+def test_an_example_is_its_text_tokenised(  # noqa: PLR0913, PLR0917 - drawn one by one
     name, index, placement, order, position, style, separator, chat
 ) -> None:
     drawn = mixture(

@@ -12,7 +12,10 @@ from fullcontext.records import IGNORE, Asked, Block, Example, Span
 
 def example(context: int, *questions: tuple[int, int], first: int = 100) -> Example:
     draw = iter(range(first, first + 10_000))
-    take = lambda n: np.array([next(draw) for _ in range(n)], np.int32)  # noqa: E731
+
+    def take(n):
+        return np.array([next(draw) for _ in range(n)], np.int32)
+
     return Example(
         0,
         take(context),

@@ -37,7 +37,8 @@ def other(evaluating):
 
 
 def test_key_tokens_and_value_are_those_of_the_package(model, other, words):
-    package = pytest.importorskip("longppl.longppl")
+    from longppl import longppl as package
+
     ours = longppl.measure(TEXT, model, words, Evaluator(other, words), CONFIG)
     slices = package.find_key_token(TEXT, other, words, 40, 16, alpha=0.2, beta=-12.0)
     ids = words(TEXT, return_offsets_mapping=True)

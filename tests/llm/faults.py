@@ -165,7 +165,7 @@ class _Handler(BaseHTTPRequestHandler):
         finally:
             faults.leave()
 
-    def _act(self, behaviour: Behaviour, model: str) -> None:  # noqa: C901
+    def _act(self, behaviour: Behaviour, model: str) -> None:  # noqa: C901 - a case a behaviour
         faults = self.server.faults
         match behaviour:
             case Good():

@@ -424,7 +424,7 @@ def test_autocast_keeps_the_gate_wide_and_the_weights_in_fp32() -> None:
 
 
 def test_a_base_in_four_bits_stays_so_and_the_memory_learns(tmp_path: Path) -> None:
-    pytest.importorskip("bitsandbytes")
+    pytest.importorskip("bitsandbytes", reason="not built for every platform")
     sizes = {"hidden_size": 64, "intermediate_size": 64, "head_dim": 16}
     made = attached(sizes=sizes, quantize=Quantize.nf4)
     layer = made.model.layers[0].self_attn

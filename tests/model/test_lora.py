@@ -88,7 +88,7 @@ def test_redrawn_adapters_are_those_of_a_fresh_model_whatever_was_trained(
     quantize: Quantize,
 ) -> None:
     if quantize is Quantize.nf4:
-        pytest.importorskip("bitsandbytes")
+        pytest.importorskip("bitsandbytes", reason="not built for every platform")
     _, after = taught(settings(quantize))
     drawn = torch.random.get_rng_state()
     lora.redraw(after, settings(), seed=2)
@@ -111,7 +111,7 @@ def test_switched_off_adapters_leave_the_models_own_answer_and_train_on_afterwar
 @pytest.mark.parametrize("quantize", list(Quantize))
 def test_the_merged_weights_compute_what_the_adapted_model_does(quantize: Quantize) -> None:
     if quantize is Quantize.nf4:
-        pytest.importorskip("bitsandbytes")
+        pytest.importorskip("bitsandbytes", reason="not built for every platform")
     _, after = taught(settings(quantize))
     plain = model()
     found = {name: lora.whole(weight) for name, weight in lora.merged(after).items()}
@@ -123,7 +123,7 @@ def test_the_merged_weights_compute_what_the_adapted_model_does(quantize: Quanti
 
 
 def test_four_bits_hold_the_products_of_the_layers_and_their_gradients_pass() -> None:
-    pytest.importorskip("bitsandbytes")
+    pytest.importorskip("bitsandbytes", reason="not built for every platform")
     before, after = taught(settings(Quantize.nf4))
     layer = after.model.layers[0].self_attn.q_proj
     assert layer.get_base_layer().weight.dtype is torch.uint8
@@ -172,6 +172,6 @@ def test_targets_that_the_model_does_not_have_are_named_with_those_it_has() -> N
 
 
 def test_widths_that_bitsandbytes_gets_wrong_are_refused() -> None:
-    pytest.importorskip("bitsandbytes")
+    pytest.importorskip("bitsandbytes", reason="not built for every platform")
     with pytest.raises(ConfigError, match="q_proj takes 32 inputs, which is no multiple of 64"):
         lora.attach(model(width=32), settings(Quantize.nf4), seed=0)

@@ -58,7 +58,10 @@ def model(name: str = "mistral", implementation: str = "blocks"):
 
 def example(seed: int, context: int, *questions: tuple[int, int]) -> Example:
     draw = np.random.default_rng(seed)
-    take = lambda n: draw.integers(0, 97, n).astype(np.int32)  # noqa: E731
+
+    def take(n):
+        return draw.integers(0, 97, n).astype(np.int32)
+
     return Example(
         0,
         take(context),

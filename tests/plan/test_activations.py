@@ -29,7 +29,9 @@ TOKENS = 257
 
 
 def example(context: int) -> Example:
-    take = lambda n: np.arange(n, dtype=np.int32)  # noqa: E731
+    def take(n):
+        return np.arange(n, dtype=np.int32)
+
     asked = Asked("0", "x", take(TOKENS - context - 20), take(20))
     return Example(0, take(context), (asked,))
 

@@ -22,7 +22,9 @@ WORDS = [
 
 
 def example(tokens: int, questions: int) -> Example:
-    take = lambda n: np.arange(n, dtype=np.int32) % SIZES["vocab_size"]  # noqa: E731
+    def take(n):
+        return np.arange(n, dtype=np.int32) % SIZES["vocab_size"]
+
     asked = [Asked(str(i), "key_value", take(40), take(20)) for i in range(questions)]
     return Example(0, take(tokens - 60 * questions), tuple(asked))
 

@@ -109,7 +109,10 @@ def test_two_answers_to_one_question_are_found():
 
 def test_text_that_holds_a_special_token_never_enters_a_context(text):
     _, prompt = text
-    keep = lambda one, other: False  # noqa: E731
+
+    def keep(one, other):
+        return False
+
     assert filling.stands(Item("x = 1", "x", "?", "x"), [], keep, prompt)
     assert not filling.stands(Item("x = '</s>'", "x", "?", "x"), [], keep, prompt)
 

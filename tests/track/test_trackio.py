@@ -49,7 +49,7 @@ def test_where_it_is_missing_the_remedy_is_said(monkeypatch, caplog) -> None:
 
 def test_one_that_is_too_old_is_named(monkeypatch, caplog) -> None:
     old = ModuleType("trackio")
-    old.__version__ = "0.0.6"  # type: ignore[attr-defined]
+    old.__version__ = "0.0.6"
     monkeypatch.setitem(sys.modules, "trackio", old)
     Mirror(sink())
     (line,) = caplog.messages

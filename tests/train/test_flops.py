@@ -19,7 +19,9 @@ attention.register()
 
 
 def example(context: int, *questions: tuple[int, int]) -> Example:
-    take = lambda n: np.arange(n, dtype=np.int32)  # noqa: E731
+    def take(n):
+        return np.arange(n, dtype=np.int32)
+
     asked = [Asked(str(i), "x", take(p), take(a)) for i, (p, a) in enumerate(questions)]
     return Example(0, take(context), tuple(asked))
 

@@ -100,7 +100,7 @@ def _accumulate(
         batch = objective.batch(pack([examples[i] for i in row]), device, None)
         with autocast(config, device):
             loss = objective.loss(model, batch)
-        (loss.total / count).backward()  # type: ignore[no-untyped-call]  # torch has no type for it
+        (loss.total / count).backward()
         total += float(loss.total.detach())
     return total / count
 

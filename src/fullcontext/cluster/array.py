@@ -7,7 +7,7 @@ from typing import Any
 from submitit import SlurmExecutor
 
 
-class ArrayExecutor(SlurmExecutor):  # type: ignore[misc]
+class ArrayExecutor(SlurmExecutor):
     """Jobs that import the code of a given folder."""
 
     @classmethod

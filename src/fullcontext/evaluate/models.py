@@ -38,7 +38,7 @@ class _Fitting:
         return replace(request, arguments=(short, *request.args[1:]))
 
     def _decode(self, ids: list[int]) -> str:
-        return str(self.tokenizer.decode(ids, skip_special_tokens=False))  # type: ignore[attr-defined]
+        return str(self.tokenizer.decode(ids, skip_special_tokens=False))  # type: ignore[attr-defined] # a mixin
 
     def _count(self, requests: Sequence[Any]) -> None:
         for request in requests:
@@ -46,7 +46,7 @@ class _Fitting:
                 self.room.count_cut(request)
 
 
-class LocalModel(_Fitting, HFLM):  # type: ignore[misc]
+class LocalModel(_Fitting, HFLM):
     """A transformers model in this process."""
 
     def __init__(self, model: Any, tokenizer: Any, room: Room, config: EvaluateConfig) -> None:
@@ -73,7 +73,7 @@ class LocalModel(_Fitting, HFLM):  # type: ignore[misc]
         return HFLM._loglikelihood_tokens(self, fitting, *args, **kwargs)
 
 
-class ServedModel(_Fitting, LocalCompletionsAPI):  # type: ignore[misc]
+class ServedModel(_Fitting, LocalCompletionsAPI):
     """A model behind /v1/completions."""
 
     def __init__(self, endpoint: EvaluatedEndpoint, tokenizer: Any, room: Room) -> None:
@@ -97,7 +97,7 @@ class ServedModel(_Fitting, LocalCompletionsAPI):  # type: ignore[misc]
         return LocalCompletionsAPI._loglikelihood_tokens(self, fitting, **kwargs)
 
 
-class ServedChat(LocalChatCompletion):  # type: ignore[misc]
+class ServedChat(LocalChatCompletion):
     """A model behind /v1/chat/completions, which applies its own template and refuses itself."""
 
     def __init__(self, endpoint: EvaluatedEndpoint, room: Room) -> None:

@@ -32,7 +32,7 @@ class Entry:
 def need_lm_eval() -> None:
     """Raises ConfigError if lm-evaluation-harness is not installed."""
     try:
-        import lm_eval.api.model  # noqa: F401
+        import lm_eval.api.model  # noqa: F401 - is it there?
     except ModuleNotFoundError as error:
         raise ConfigError(
             f"evaluate.py needs the package {error.name}; pip install 'fullcontext[eval]'"

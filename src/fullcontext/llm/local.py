@@ -119,7 +119,7 @@ class Local:
             try:
                 prompts = [prompt for _, prompt, _ in batch]
                 replies = await self._in_thread(
-                    lambda prompts=prompts: generate(self._model, prompts, self._ends)  # type: ignore[misc]
+                    lambda prompts=prompts: generate(self._model, prompts, self._ends)  # type: ignore[misc] # a default binds it
                 )
             except Exception as error:
                 for _, _, reply in batch:

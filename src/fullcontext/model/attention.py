@@ -129,7 +129,7 @@ def _sdpa(
     )
 
 
-def _in_chunks(  # noqa: PLR0913, PLR0917
+def _in_chunks(  # noqa: PLR0913, PLR0917 - what attend takes, and how it is cut
     query: Tensor, key: Tensor, value: Tensor, scaling: float | None, limits: Limits,
     mask: Tensor | None = None, places: Tensor | None = None,
 ) -> Tensor:  # fmt: skip

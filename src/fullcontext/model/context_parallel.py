@@ -123,13 +123,13 @@ class _ByKeys:
         """(piece, heads, width) -> (tokens, heads, width)."""
         most = max(self.tokens)
         padded = torch.nn.functional.pad(own, (0, 0, 0, 0, 0, most - len(own)))
-        parts = _AllGather.apply(padded, self.exchange.group)  # type: ignore[no-untyped-call]
+        parts = _AllGather.apply(padded, self.exchange.group)  # type: ignore[no-untyped-call] # a Function
         return torch.cat([parts[i, :tokens] for i, tokens in enumerate(self.tokens)])
 
 
 def summed(own: Tensor, group: Any) -> Tensor:
     """The sum over ranks, on each; every rank then has the gradient of its own part."""
-    out: Tensor = _Sum.apply(own, group)  # type: ignore[no-untyped-call]
+    out: Tensor = _Sum.apply(own, group)  # type: ignore[no-untyped-call] # a Function
     return out
 
 
@@ -148,7 +148,7 @@ class _Sum(torch.autograd.Function):
 
 
 def _all_to_all(flat: Tensor, sent: list[int], got: list[int], group: Any) -> Tensor:
-    out: Tensor = _AllToAll.apply(flat, sent, got, group)  # type: ignore[no-untyped-call]
+    out: Tensor = _AllToAll.apply(flat, sent, got, group)  # type: ignore[no-untyped-call] # a Function
     return out
 
 

@@ -21,7 +21,7 @@ def _beside(name: str) -> Any:
 utils = _beside("utils")
 
 
-class Probe(ConfigurableTask):  # type: ignore[misc]
+class Probe(ConfigurableTask):
     """Asks in the mark-up of the probed model, or in a chat template where one is applied."""
 
     def __init__(self, config: dict[str, Any]) -> None:

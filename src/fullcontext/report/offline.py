@@ -35,7 +35,7 @@ class Logged:
 
 def read(path: Path, warnings: list[str]) -> Logged:
     """One file; what is damaged is in `warnings`, a torn tail is what a kill leaves."""
-    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped] # no types
     from wandb.proto import wandb_internal_pb2 as proto
 
     found = Logged()

@@ -3,6 +3,9 @@
 A page of many groups has hundreds of them, and matplotlib takes 30 ms for each.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 from markupsafe import Markup, escape
 
@@ -57,11 +60,11 @@ def _panel(last: Outcome, first: Outcome | None, mean: Floats, top: float) -> Ma
     )
 
 
-def _grid(y: object, top: float) -> str:
+def _grid(y: Callable[[Any], Any], top: float) -> str:
     marks = []
     for value in (0, 50, 100) if top > 50 else (0, 20, 40):
         if value <= top:
-            at = float(y(np.array(float(value))))  # type: ignore[operator]
+            at = float(y(np.array(float(value))))
             marks.append(
                 f'<path d="M{LEFT:g} {at:.1f}H{WIDTH - RIGHT:g}" stroke="var(--grid)"/>'
                 f'<text x="{LEFT - 4:g}" y="{at + 3:.1f}" text-anchor="end">{value}</text>'

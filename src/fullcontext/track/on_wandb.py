@@ -126,7 +126,7 @@ class WandbSink:
         self._run = None
         wandb.setup(settings=wandb.Settings(silent=True))  # else it talks while it logs in
         run = wandb.init(
-            mode=mode,  # type: ignore[arg-type]
+            mode=mode,  # type: ignore[arg-type] # one of its literals
             id=who.id,
             resume="allow",
             dir=str(self.folder),

@@ -180,7 +180,7 @@ class Loop:
         try:
             with self.autocast():
                 loss = self.objective.loss(self.model, batch)
-            (loss.total * weight / count).backward()  # type: ignore[no-untyped-call]
+            (loss.total * weight / count).backward()
         except (RuntimeError, MemoryError) as error:
             raise faults.explained(error, self.config, batch.input_ids.shape[1]) from error
         return loss

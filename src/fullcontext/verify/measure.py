@@ -150,7 +150,7 @@ def in_ranks(layout: Layout, given: Sequence[Example], folder: Path) -> Measured
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     set_forkserver_preload(_IMPORTED)
-    start_processes(  # type: ignore[no-untyped-call]
+    start_processes(
         _rank, (layout, list(given), file, port), layout.ranks, start_method="forkserver"
     )
     found = load_file(file)

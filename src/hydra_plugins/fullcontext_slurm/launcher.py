@@ -26,7 +26,7 @@ class FailedPointError(RuntimeError):
     """A point of a sweep that did not finish."""
 
 
-class FullcontextLauncher(SlurmLauncher):  # type: ignore[misc]
+class FullcontextLauncher(SlurmLauncher):
     """Runs the points of a sweep as one SLURM array, or as processes of this machine."""
 
     def __init__(self, **params: Any) -> None:

@@ -18,7 +18,7 @@ class Cluster(StrEnum):
 
 
 @dataclass
-class QueueConf(SlurmQueueConf):  # type: ignore[misc]
+class QueueConf(SlurmQueueConf):
     """submitit's settings, with defaults that lose nothing, and our own."""
 
     _target_: str = "hydra_plugins.fullcontext_slurm.launcher.FullcontextLauncher"
