@@ -40,7 +40,7 @@ def pairs(
         for key, numbers in zip(keys.tolist(), values.tolist(), strict=True)
     ]
     if "{line}" in form.question:
-        lines = Counter(line for _, value in drawn for line in set(value.splitlines()))
+        lines = Counter(line for _, value in drawn for line in set(_lines(value)))
         return [(key, value) for key, value in drawn if lines[line_of(value)] == 1]
     if "{value}" not in form.question:
         return drawn
@@ -49,8 +49,12 @@ def pairs(
 
 def line_of(value: str) -> str:
     """The line of a value that a question quotes, as good as drawn: it follows from the value."""
-    lines = value.splitlines()
+    lines = _lines(value)
     return lines[zlib.crc32(value.encode()) % len(lines)]
+
+
+def _lines(value: str) -> list[str]:
+    return [line.strip() for line in value.splitlines()]
 
 
 class Dictionaries:
@@ -134,8 +138,7 @@ class Dictionaries:
         """The question for an item of a form, and what stands before its context."""
         form = self.forms[number]
         key, value = item
-        line = line_of(value).strip()
-        question = form.question.format(key=key, value=value, line=line)
+        question = form.question.format(key=key, value=value, line=line_of(value))
         text = form.item.format(key=key, value=value)
         answer = form.answer.format(key=key, value=value, item=text)
         asked = self.prompt.ask(question, answer, id=key, kind="key_value")
