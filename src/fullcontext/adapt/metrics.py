@@ -1,8 +1,7 @@
 """How good an answer is, by its kind: words in common, masks filled in, events put in order.
 
-LooGLE (arXiv 2311.04939) scores text by BLEU-1 and BLEU-4, ROUGE recall, METEOR and
-BERTScore. METEOR needs WordNet and BERTScore a model, both downloads, so they are left out. Its
-BLEU is of a single order: BLEU-4 has the weights (0, 0, 0, 1).
+LooGLE (arXiv 2311.04939) scores text by BLEU-1 and BLEU-4, ROUGE recall, and METEOR and BERTScore,
+which are in paraphrase.py. Its BLEU is of a single order: BLEU-4 has the weights (0, 0, 0, 1).
 
 Of a timeline only the order counts: SQuAD's normal form makes `II,I,III` and `I,II,III` the same,
 and every order has the same words.

@@ -15,7 +15,7 @@ from fullcontext.config import AdaptConfig, EndpointConfig, LocalConfig
 from fullcontext.store import read_lines, write_aside
 from fullcontext.track import Tracker
 
-SHOWN = ("exact", "sub_em", "f1", "rouge_l_recall", "judge")
+SHOWN = ("exact", "sub_em", "f1", "rouge_l_recall", "meteor", "bertscore_recall", "judge")
 """Scores of the printed table; results.json has all."""
 
 MOST_SHOWN = 400
@@ -39,6 +39,7 @@ def write(
     contents = [content for place in answered if (content := stage.read(place))]
     records = [line for place in answered for line in read_lines(place / "answers.jsonl")]
     reasons = _judge(config, records)
+    cut = _paraphrase(config, records)
     rows = accounts.means(records)
     costs = [content["costs"] for content in contents]
     found = {
@@ -46,7 +47,9 @@ def write(
         "scores": rows,
         "drop_on_others": accounts.drop(rows, "exact"),
         "costs": accounts.merged(costs) if costs else None,
-        "counted": accounts.counted([counted, reasons, *(each["counted"] for each in adapters)]),
+        "counted": accounts.counted(
+            [counted, reasons, cut, *(each["counted"] for each in adapters)]
+        ),
         "expected": dict(config.expected),
     }
     write_aside(folder / "answers.jsonl", "".join(json.dumps(r) + "\n" for r in records))
@@ -62,14 +65,30 @@ def _judge(config: AdaptConfig, records: Sequence[dict[str, Any]]) -> dict[str, 
         return {}
     from fullcontext.adapt.judging import judged
 
-    asked = [
-        (Question(r["question"], r["text"], tuple(r["gold"]), r["kind"]), r["answer"])
-        for r in records
-    ]
+    asked = [(_question(record), record["answer"]) for record in records]
     found = judged(config.judge, asked, Path(config.answers), config.part, config.parts)
     for record, verdict in zip(records, found.verdicts, strict=True):
         record["scores"]["judge"] = verdict
     return {f"judge: {reason}": number for reason, number in found.counted.items()}
+
+
+def _paraphrase(config: AdaptConfig, records: Sequence[dict[str, Any]]) -> dict[str, int]:
+    """Adds METEOR and BERTScore to the scores, as far as they are wanted; texts cut for them."""
+    wanted = config.paraphrase
+    if not (wanted.meteor or wanted.bertscore):
+        return {}
+    from fullcontext.adapt import paraphrase
+
+    found, counted = paraphrase.scored(
+        wanted, [(_question(record), record["answer"]) for record in records]
+    )
+    for record, scores in zip(records, found, strict=True):
+        record["scores"] |= scores
+    return counted
+
+
+def _question(record: dict[str, Any]) -> Question:
+    return Question(record["question"], record["text"], tuple(record["gold"]), record["kind"])
 
 
 def _note(folder: Path, config: AdaptConfig, info: RunInfo, found: dict[str, Any]) -> None:

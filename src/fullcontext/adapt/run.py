@@ -48,6 +48,10 @@ def run(config: AdaptConfig, info: RunInfo) -> None:
     """
     from fullcontext.model import tokenizer
 
+    if config.paraphrase.meteor or config.paraphrase.bertscore:
+        from fullcontext.adapt import paraphrase
+
+        paraphrase.check(config.paraphrase)
     trained = source.trained(config.run, None, ()) if config.run else None
     if trained is not None:
         config = replace(config, model=trained.config.model, positions=trained.config.positions)

@@ -13,6 +13,7 @@ from fullcontext.config.adapting import (
     GivenDocuments,
     KeyValueDocuments,
     Mode,
+    ParaphraseConfig,
 )
 from fullcontext.config.corpus import (
     ChatInstructions,
@@ -213,6 +214,7 @@ __all__ = [
     "OptimizerConfig",
     "OrpoConfig",
     "OwnPrompts",
+    "ParaphraseConfig",
     "PerplexityConfig",
     "Placement",
     "PlanConfig",

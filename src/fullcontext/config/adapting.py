@@ -96,6 +96,21 @@ class AnsweringConfig:
 
 
 @dataclass(kw_only=True)
+class ParaphraseConfig:
+    """Scores that grant other words for the same; those of the answers that are there, too."""
+
+    meteor: bool = False
+    """METEOR, with nltk and its WordNet."""
+    bertscore: str | None = None
+    """Encoder of BERTScore, by hub name or folder; LooGLE's is FacebookAI/roberta-large."""
+    layer: int = 17
+    """Whose states BERTScore compares; 17 is the authors' choice for roberta-large."""
+
+    def __post_init__(self) -> None:
+        check.within("paraphrase.layer", self.layer, 1)
+
+
+@dataclass(kw_only=True)
 class AdaptConfig:
     """adapt.py: a document -> an adapter -> answers."""
 
@@ -120,6 +135,7 @@ class AdaptConfig:
     epochs: EpochsConfig = field(default_factory=EpochsConfig)
     rehearsal: RehearsalConfig = field(default_factory=RehearsalConfig)
     answering: AnsweringConfig = field(default_factory=AnsweringConfig)
+    paraphrase: ParaphraseConfig = field(default_factory=ParaphraseConfig)
     hardware: HardwareConfig = field(default_factory=HardwareConfig)
     plan: PlanConfig = field(default_factory=PlanConfig)
     document: str | None = None
