@@ -63,6 +63,8 @@ def test_what_cannot_be_compared_is_refused(overrides: list[str], message: str) 
         ("probe/document/best", 5, "'best' is unknown; choose from avg"),
         ("probe/document/32K/avg", 5, "'32K' is no number of tokens"),
         ("loss", 5, "expected.loss is no metric; write probe/TASK/STATISTIC"),
+        ("adapt/in_contxt/long/judge", 5, "'in_contxt' is unknown; choose from closed_book"),
+        ("adapt/in_context/long/jugde", 5, "'jugde' is unknown; choose from exact"),
         ("probe/val/avg", 850, r"avg=850 is out of range.*\[-100, 100\]"),
     ],
 )

@@ -5,6 +5,7 @@ from copy import deepcopy
 from dataclasses import MISSING, asdict, dataclass, fields
 from datetime import datetime
 from enum import Enum
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -88,6 +89,7 @@ class RunInfo:
     overrides: list[str]
 
 
+@cache
 def register() -> None:
     """Makes the schemas and the resolvers known to Hydra; call before `@hydra.main`."""
     store = ConfigStore.instance()

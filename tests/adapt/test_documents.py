@@ -116,9 +116,15 @@ def test_a_dictionary_of_more_keys_than_there_are_is_refused() -> None:
     [
         (["documents=given"], "document is not given"),
         (["document=book.txt"], "go with documents=given"),
-        (["segments.use=false", "epochs.segments=0"], "nothing would be learnt"),
-        (["segments.use=false", "auxiliary.number=2"], "set it to 0"),
-        (["auxiliary.number=2", "documents.told=0", "epochs.both=0"], "written and not learnt"),
+        (
+            ["segments.use=false", "epochs.segments=0", "documents.told=0"],
+            "nothing would be learnt",
+        ),
+        (["segments.use=false", "epochs.segments=1"], "set it to 0"),
+        (
+            ["documents=given", "document=a.txt", "auxiliary.number=2", "epochs.both=0"],
+            "written and not learnt",
+        ),
         (["documents.told=0.5", "epochs.both=0"], "what is told would not be learnt"),
         (["answering.limit=2000"], "exceed model.architecture.max_positions=1024"),
         (["segments.tokens=1000", "contextualise.use=true", "contextualise.tokens=100"], "exceed"),
@@ -130,3 +136,10 @@ def test_a_dictionary_of_more_keys_than_there_are_is_refused() -> None:
 def test_what_cannot_be_is_refused_before_anything_is_loaded(words: list[str], said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         compose_verb("adapt", [*chosen(words), *words])
+
+
+def test_a_dictionary_may_be_learnt_by_what_is_told_of_it_or_by_segments_alone() -> None:
+    told = ["segments.use=false", "epochs.segments=0", "documents.told=0.5"]
+    assert not compose_verb("adapt", [*chosen(told), *told]).segments.use
+    segments = ["documents.told=0", "epochs.segments=1", "epochs.both=0", "auxiliary.number=2"]
+    assert not compose_verb("adapt", [*chosen(segments), *segments]).epochs.both

@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 from rouge_score.rouge_scorer import RougeScorer
 
 from fullcontext.adapt import metrics
+from fullcontext.adapt.answering import OTHERS
 from fullcontext.adapt.literals import literal
 from fullcontext.adapt.metrics import DEVIATIONS, deviations, most_deviations, scores, table
+from fullcontext.config import Mode, expected
 
 words = st.lists(st.sampled_from(["a", "cat", "sat", "mat", "42", "The"]), max_size=8).map(" ".join)
 ROMAN = ["I", "II", "III", "IV", "V", "VI"]
@@ -32,6 +34,13 @@ def test_a_gold_answer_of_articles_alone_has_no_match_and_does_not_count_as_righ
 
 def test_without_a_gold_answer_there_is_no_score() -> None:
     assert scores("", "anything", []) == {}
+
+
+def test_figures_may_be_expected_of_every_score_and_of_no_other() -> None:
+    golds = {"short": "a", "cloze": '{"<mask-0>": "A"}', "timeline": "I,II"}
+    found = {name for kind, gold in golds.items() for name in scores(kind, "a", [gold])}
+    assert {*found, "meteor", "bertscore_recall", "judge"} - {"masks"} == set(expected.SCORES)
+    assert {*Mode, OTHERS} == set(expected.MODES)
 
 
 def test_bleu_is_of_one_order_with_brevity_penalty_and_no_smoothing() -> None:

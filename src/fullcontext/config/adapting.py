@@ -205,23 +205,27 @@ class AdaptConfig:
             )
 
     def _check_training(self) -> None:
-        if not self.segments.use and not self.auxiliary.number:
+        documents = self.documents
+        invented = isinstance(documents, KeyValueDocuments)
+        told = documents.told if isinstance(documents, KeyValueDocuments) else 0.0
+        written = 0 if invented else self.auxiliary.number
+        if not self.segments.use and not written and not told:
             raise ValueError(
-                "segments.use=false and auxiliary.number=0: nothing would be learnt of a document"
+                "segments.use=false and no question about it (auxiliary.number, documents.told):"
+                " nothing would be learnt of a document"
             )
         if self.epochs.segments and not self.segments.use:
             raise ValueError(
                 f"epochs.segments={self.epochs.segments} with segments.use=false; set it to 0"
             )
-        documents = self.documents
-        if isinstance(documents, KeyValueDocuments) and documents.told and not self.epochs.both:
+        if told and not self.epochs.both:
             raise ValueError(
-                f"epochs.both=0 with documents.told={documents.told:g}: what is told would not be"
+                f"epochs.both=0 with documents.told={told:g}: what is told would not be"
                 " learnt; set documents.told=0 or epochs.both"
             )
-        if self.epochs.both == 0 and self.auxiliary.number:
+        if written and not self.epochs.both:
             raise ValueError(
-                f"epochs.both=0 with auxiliary.number={self.auxiliary.number}: the questions would"
+                f"epochs.both=0 with auxiliary.number={written}: the questions would"
                 " be written and not learnt; set auxiliary.number=0 or epochs.both"
             )
 

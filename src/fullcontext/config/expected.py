@@ -7,6 +7,13 @@ from fullcontext.config.probing import TASKS
 
 ALL = "val"
 """Stands for the plain mean of VaL's three tasks, as in the paper's tables."""
+MODES = ("closed_book", "in_context", "others")
+SCORES = (
+    "exact", "sub_em", "f1", "bleu_1", "bleu_4", "rouge_1_recall", "rouge_2_recall",
+    "rouge_l_recall", "meteor", "bertscore_recall", "judge", "cloze_exact", "cloze_partial",
+    "readable", "lsd", "lmd", "sd", "sdd",
+)  # fmt: skip
+"""What adapt.py says of an answer."""
 STATISTICS = ("avg", "gap", "litm", "worst", "strict")
 
 
@@ -25,7 +32,10 @@ def checked(key: str, expected: Mapping[str, float]) -> None:
                 check.one_of(f"{key}.{name}", statistic, STATISTICS)
                 if length and not length[0].isdigit():
                     raise ValueError(f"{key}.{name}: {length[0]!r} is no number of tokens")
-            case ["eval", _, _] | ["adapt", _, _, _]:
+            case ["adapt", mode, _, score]:
+                check.one_of(f"{key}.{name}", mode, MODES)
+                check.one_of(f"{key}.{name}", score, SCORES)
+            case ["eval", _, _]:
                 pass
             case _:
                 raise ValueError(
