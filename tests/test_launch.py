@@ -40,6 +40,18 @@ def test_one_process_agrees_with_itself() -> None:
     assert launch.first_said("key", "mine") == "mine" and not launch.StopFlag().agree()
 
 
+def test_a_signal_ends_the_work_that_heeds_it_and_says_how_to_go_on(caplog) -> None:
+    caplog.set_level("INFO", "fullcontext")
+    stop = launch.StopFlag()
+    with stop.listening():
+        stop.heed()
+        os.kill(os.getpid(), signal.SIGINT)
+        with pytest.raises(SystemExit) as ended:
+            stop.heed()
+    assert ended.value.code == launch.STOPPED
+    assert caplog.messages == ["stopped by SIGINT; run the same command again to go on"]
+
+
 def lose(world: launch.World, how: str) -> float:
     launch.barrier()
     if world.rank == 2:

@@ -1,9 +1,12 @@
 """Files are whole or absent."""
 
+import re
 from pathlib import Path
 
 import pytest
 
+from fullcontext import store
+from fullcontext.compose import ConfigError
 from fullcontext.store import read_lines, write_aside
 
 
@@ -20,3 +23,13 @@ def test_a_torn_last_line_is_left_out(tmp_path: Path) -> None:
     path = tmp_path / "lines.jsonl"
     path.write_text('{"a": 1}\n{"a": 2}\n{"a"')
     assert list(read_lines(path)) == [{"a": 1}, {"a": 2}]
+
+
+def test_whoever_comes_second_is_told_what_is_done_where(tmp_path: Path) -> None:
+    said = f"another process is making part 0 of {tmp_path}; wait"
+    with (
+        store.locked(tmp_path / ".part-0", "making part 0 of"),
+        pytest.raises(ConfigError, match=re.escape(said)),
+        store.locked(tmp_path / ".part-0", "making part 0 of"),
+    ):
+        pass

@@ -4,6 +4,7 @@ torch is imported where processes meet, not here: the place of a process is know
 """
 
 import json
+import logging
 import os
 import signal
 from collections.abc import Iterator, Sequence
@@ -19,6 +20,8 @@ from fullcontext.compose import ConfigError
 
 if TYPE_CHECKING:
     import torch
+
+log = logging.getLogger("fullcontext")
 
 STOPPED = 75
 """Exit status of a run that was asked to stop, saved, and can go on (EX_TEMPFAIL)."""
@@ -102,6 +105,12 @@ class StopFlag:
         if self.name and number == signal.SIGINT:
             raise KeyboardInterrupt  # asked twice by hand: at once, without saving
         self.name = signal.Signals(number).name
+
+    def heed(self) -> None:
+        """Raises SystemExit(75), saying so, after a signal; what is done has to be kept by then."""
+        if self.name:
+            log.info("stopped by %s; run the same command again to go on", self.name)
+            raise SystemExit(STOPPED)
 
     def agree(self) -> bool:
         """Whether any rank was asked to stop; then all are. Every rank has to call this."""

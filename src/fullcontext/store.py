@@ -99,7 +99,8 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
 def locked(path: Path, work: str, *, shared: bool = False, wait_s: float = 0.0) -> Iterator[None]:
     """Holds a lock file while the block runs; `shared` ones exclude only those that are not.
 
-    Raises ConfigError after `wait_s` seconds if another process holds it, saying at what `work`.
+    Raises ConfigError after `wait_s` seconds if another process holds it: "another process is WORK
+    FOLDER".
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -116,7 +117,8 @@ def locked(path: Path, work: str, *, shared: bool = False, wait_s: float = 0.0) 
             except BlockingIOError:
                 if time.monotonic() >= until:
                     raise ConfigError(
-                        f"another process is {work}; wait for it, stop it, or choose another folder"
+                        f"another process is {work} {path.parent}; wait for it, stop it, or choose"
+                        " another folder"
                     ) from None
                 time.sleep(0.1)
         yield
@@ -125,5 +127,5 @@ def locked(path: Path, work: str, *, shared: bool = False, wait_s: float = 0.0) 
 @contextmanager
 def alone(folder: Path, work: str) -> Iterator[None]:
     """Makes the folder and keeps other processes out of it while the block runs."""
-    with locked(folder / ".lock", f"{work} {folder}"):
+    with locked(folder / ".lock", work):
         yield

@@ -158,7 +158,11 @@ def show(found: dict[str, Any], records: Sequence[dict[str, Any]], folder: Path)
         console.print(answer[:MOST_SHOWN] + " ..." * (len(answer) > MOST_SHOWN), markup=False)
     names = [n for n in SHOWN if any(n in row["scores"] for row in found["scores"])]
     if names:
-        table = Table("mode", "adapter", "kind", "questions", *names, title=escape(str(folder)))
+        table = Table(title=escape(str(folder)))
+        for column in ("mode", "adapter"):
+            table.add_column(column, no_wrap=True)
+        for column in ("kind", "questions", *names):
+            table.add_column(column.replace("_", " "), overflow="fold")
         for row in found["scores"]:
             shown = (row["scores"].get(name, {}).get("mean") for name in names)
             cells = ("" if mean is None else f"{mean:.3f}" for mean in shown)

@@ -27,7 +27,7 @@ from fullcontext.compose import ConfigError, RunInfo, plain
 from fullcontext.config import AdaptConfig, Mode
 from fullcontext.data.mixture import Mixture
 from fullcontext.data.tokens import Encoder, Prompt
-from fullcontext.launch import STOPPED, StopFlag
+from fullcontext.launch import StopFlag
 from fullcontext.probe import source
 from fullcontext.store import alone, fingerprint, locked, write_aside
 
@@ -222,8 +222,7 @@ class Work:
                         found, cost = asking.ask(about, text, mode, adapted=False)
                     costs[f"{mode}{accounts.UNADAPTED}"].append(asdict(cost))
                 records += [{**record, "adapter": given.id} for record in found]
-                if self.stop.name:
-                    raise SystemExit(STOPPED)
+                self.stop.heed()
         _write_lines(place / "answers.jsonl", records)
         paid = training["cpu_s"] + training["questions_cpu_s"]
         spent = {mode: accounts.averaged(found) for mode, found in costs.items()}

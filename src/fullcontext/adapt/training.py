@@ -12,7 +12,7 @@ from fullcontext.adapt.lessons import Lessons
 from fullcontext.compose import ConfigError
 from fullcontext.config import AdaptConfig, Precision
 from fullcontext.data.packing import pack, plan
-from fullcontext.launch import STOPPED, StopFlag
+from fullcontext.launch import StopFlag
 from fullcontext.model import sharding
 from fullcontext.objective.sft import Sft
 from fullcontext.records import Example
@@ -71,8 +71,7 @@ def train(
                 optimizer.zero_grad(set_to_none=True)
                 records.append(record)
                 bar.advance(task)
-                if stop.name:
-                    raise SystemExit(STOPPED)
+                stop.heed()
     model.eval()
     every = [example for steps in plans for examples in steps for example in examples]
     return Trained(

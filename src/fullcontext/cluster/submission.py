@@ -76,7 +76,7 @@ class Submission:
 
         Raises ConfigError if a folder holds a run with other settings.
         """
-        with locked(self.sweep / ".launching", f"launching {self.sweep}", wait_s=60):
+        with locked(self.sweep / ".launching", "launching", wait_s=60):
             known = {point.folder: point for point in points.read(self.sweep)}
             for job in jobs:
                 name = os.path.relpath(job.folder, self.sweep)

@@ -56,7 +56,7 @@ def _made(config: SynthesizeConfig, folder: Path) -> bool:
         with StopFlag().listening() as stop:
             maker = Maker(config, folder, encoder, index, wanted, stop)
             if config.parts == 1:
-                with locked(folder / ".lock", f"writing {folder}"):
+                with locked(folder / ".lock", "writing"):
                     return _whole(maker)
             return _part(maker)
     except Stopped as stopped:
@@ -79,8 +79,8 @@ def _part(maker: Maker) -> bool:
     """One part beside others; the last to end joins what all have made."""
     config, folder = maker.config, maker.folder
     with (
-        locked(folder / ".lock", f"writing {folder} as a whole", shared=True),
-        locked(folder / f".part-{config.part}-of-{config.parts}", f"making part {config.part}"),
+        locked(folder / ".lock", "writing the whole of", shared=True),
+        locked(folder / f".part-{config.part}-of-{config.parts}", f"making part {config.part} of"),
     ):
         if manifest.read(folder) is None:
             maker.part()
@@ -91,7 +91,7 @@ def _part(maker: Maker) -> bool:
             f" {', '.join(map(str, lacking))} writes {folder}"
         )
         return False
-    with locked(folder / ".lock", f"writing {folder}", wait_s=_WAIT_S):
+    with locked(folder / ".lock", "writing", wait_s=_WAIT_S):
         return _whole(maker)
 
 

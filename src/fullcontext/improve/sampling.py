@@ -15,7 +15,7 @@ from fullcontext.data.tokens import Prompt
 from fullcontext.improve.decoding import Drawn, Draws, Sampler
 from fullcontext.improve.problems import Problem
 from fullcontext.improve.work import Record
-from fullcontext.launch import STOPPED, StopFlag
+from fullcontext.launch import StopFlag
 from fullcontext.llm.cache import Remembered
 from fullcontext.llm.meter import Meter
 from fullcontext.randomness import rng
@@ -84,8 +84,7 @@ class ServedOutputs:
         was replied is kept.
         """
         asyncio.run(self._records(problems, keep, stop))
-        if stop.name:
-            raise SystemExit(STOPPED)
+        stop.heed()
 
     async def _record(self, model: llm.Model, problem: Problem) -> Record:
         refused: Counter[str] = Counter()

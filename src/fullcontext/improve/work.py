@@ -17,7 +17,7 @@ from typing import IO, Any
 
 from fullcontext import stage
 from fullcontext.compose import ConfigError
-from fullcontext.launch import STOPPED, StopFlag
+from fullcontext.launch import StopFlag
 from fullcontext.store import fingerprint, read_lines, write_aside
 
 Record = dict[str, Any]
@@ -86,8 +86,7 @@ class Work:
         with self.keeping() as keep:
             for place in track(left, self.folder.name, transient=True):
                 keep(make(place))
-                if stop.name:
-                    raise SystemExit(STOPPED)
+                stop.heed()
 
     def finish(self, facts: Callable[[list[Record]], dict[str, Any]]) -> bool:
         """Writes all records in order, with what is to be said of them; False if some are missing.
