@@ -57,6 +57,21 @@ def test_what_pays_between_two_numbers_of_questions_pays_from_the_larger_one_on(
     total = accounts.merged([cost])
     said = outcome.costs({"costs": total, "drop_on_others": None, "expected": {}})
     assert said[1].endswith("pays from 4 questions on") and said[2].endswith("never pays")
+    assert len(said) == 3, "an earlier version did not count the tokens of answers"
+
+
+def test_how_long_the_answers_were_is_said_beside_what_they_cost() -> None:
+    def spent(tokens: float) -> dict[str, float]:
+        return {"questions": 2, "read_s": 1.0, "each_s": 1.0, "tokens": tokens, "left_out": 0}
+
+    cost = {
+        "training": {"cpu_s": 1.0, "wall_s": 1.0, "weights": 2}, "questions_cpu_s": 0.0,
+        "modes": {"closed_book": spent(12), "in_context, unadapted": spent(100)},
+        "crossover": {"alone": 3.0, "cached": 3.0},
+    }  # fmt: skip
+    total = accounts.merged([cost, cost])
+    said = outcome.costs({"costs": total, "drop_on_others": None, "expected": {}})
+    assert "12.0 tokens closed-book and 100.0 in context" in said[-1]
 
 
 def test_what_writing_the_questions_took_is_said() -> None:
@@ -70,9 +85,9 @@ def test_what_writing_the_questions_took_is_said() -> None:
 
 
 def test_costs_of_several_other_documents_are_averaged_over_documents_and_questions() -> None:
-    one = {"questions": 1, "read_s": 1.0, "each_s": 1.0, "left_out": 2}
-    three = {"questions": 3, "read_s": 2.0, "each_s": 5.0, "left_out": 1}
+    one = {"questions": 1, "read_s": 1.0, "each_s": 1.0, "tokens": 2.0, "left_out": 2}
+    three = {"questions": 3, "read_s": 2.0, "each_s": 5.0, "tokens": 10.0, "left_out": 1}
     assert accounts.averaged([one]) == one
     assert accounts.averaged([one, three]) == {
-        "questions": 4, "read_s": 1.5, "each_s": 4.0, "left_out": 3,
+        "questions": 4, "read_s": 1.5, "each_s": 4.0, "tokens": 8.0, "left_out": 3,
     }  # fmt: skip

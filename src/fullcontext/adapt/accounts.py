@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from fullcontext.adapt import metrics
+from fullcontext.config import Mode
 from fullcontext.config.loogle import LONG_KINDS
 
 Record = dict[str, Any]
@@ -53,12 +54,13 @@ def crossover(training_s: float, context: Record, closed: Record) -> dict[str, f
 
 def averaged(costs: Sequence[Record]) -> Record:
     """One cost of a mode out of those of several documents (answering.others): questions and
-    tokens left out summed, CPU-seconds on average a document and a question."""
+    tokens left out summed, the rest on average a document or a question."""
     questions = sum(each["questions"] for each in costs)
     return {
         "questions": questions,
         "read_s": sum(each["read_s"] for each in costs) / len(costs),
         "each_s": sum(each["questions"] * each["each_s"] for each in costs) / questions,
+        "tokens": sum(each["questions"] * each["tokens"] for each in costs) / questions,
         "left_out": sum(each["left_out"] for each in costs),
     }
 
@@ -79,6 +81,8 @@ def merged(costs: Sequence[Record]) -> Record:
             for name, mode in each["modes"].items()
             if not name.endswith(UNADAPTED)
         ),
+        "answer_tokens_closed": _length(costs, Mode.closed_book),
+        "answer_tokens_context": _length(costs, f"{Mode.in_context}{UNADAPTED}"),
     }
     paying: dict[str, list[float | None]] = defaultdict(list)
     for each in costs:
@@ -89,6 +93,15 @@ def merged(costs: Sequence[Record]) -> Record:
         whole = len(known) == len(values)
         total[f"crossover_{name}"] = sum(known) / len(known) if known and whole else None
     return total
+
+
+def _length(costs: Sequence[Record], mode: str) -> float | None:
+    """Tokens of an answer in a mode; None if not all documents were asked so, or an earlier version
+    did not count them."""
+    found = [each["modes"].get(mode) for each in costs]
+    if not all(each and "tokens" in each for each in found):
+        return None
+    return float(averaged(found)["tokens"])
 
 
 def drop(rows: Sequence[Record], score: str) -> float | None:

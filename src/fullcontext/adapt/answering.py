@@ -30,6 +30,8 @@ class Cost:
     """CPU-seconds for what the questions share: the document, or the beginning of the prompt."""
     each_s: float
     """CPU-seconds for a question and its answer, after that."""
+    tokens: float
+    """Of an answer, on which most of `each_s` depends."""
     left_out: int
     """Tokens of the document that the model did not see."""
 
@@ -67,7 +69,8 @@ class Answering:
                 }
             )  # fmt: skip
         number = len(records)
-        return records, Cost(number, read, max(0.0, spent - read) / number, left_out)
+        length = sum(len(reply.tokens) for reply in replies) / number
+        return records, Cost(number, read, max(0.0, spent - read) / number, length, left_out)
 
     def _read(self, context: Ids) -> float:
         """CPU-seconds for reading what the questions share, alone."""

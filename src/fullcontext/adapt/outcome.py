@@ -200,6 +200,12 @@ def costs(found: dict[str, Any]) -> list[str]:
                 "never pays" if number is None else f"pays from {math.ceil(number):,} questions on"
             )
             said.append(f"against answering in context where {what}: {when}")
+        closed, context = (total[f"answer_tokens_{name}"] for name in ("closed", "context"))
+        if closed is not None and context is not None:
+            said.append(
+                f"an answer had {closed:.1f} tokens closed-book and {context:.1f} in context, and"
+                " costs by its length"
+            )
     if found["drop_on_others"] is not None:
         said.append(f"other documents: exact match falls by {found['drop_on_others']:+.3f}")
     if total["left_out"]:
