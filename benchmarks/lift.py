@@ -19,7 +19,7 @@ OUT = Path("outputs/lift")
 SEEDS = (0, 1, 2)
 STUDENT = 4.303
 """97.5 % point of Student's law with the two degrees of freedom of three seeds."""
-LORA = ["adapter=lora", "adapter.rank=16", "adapter.alpha=16", "schedule.peak=3e-3"]
+LORA = ["adapter=lora", "adapter.rank=16", "adapter.alpha=16"]
 ARMS = {
     "gated memory": [],
     "LoRA": LORA,
