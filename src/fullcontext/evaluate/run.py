@@ -65,6 +65,7 @@ def _evaluate(plan: Plan, folder: Path, status: dict[str, Any]) -> list[Outcome]
 
 def _ask(entry: Entry, plan: Plan, loaded: Loaded, folder: Path) -> None:
     from lm_eval import simple_evaluate
+    from lm_eval.tasks import TaskManager
 
     config, started = plan.config, time.monotonic()
     plan.room.cut.clear()
@@ -73,6 +74,8 @@ def _ask(entry: Entry, plan: Plan, loaded: Loaded, folder: Path) -> None:
             model=loaded.asked, tasks=entry.parts, num_fewshot=entry.shots, limit=config.limit,
             apply_chat_template=config.chat_template, fewshot_as_multiturn=True,
             bootstrap_iters=1000, random_seed=config.seed,
+            # The tasks are built; without this its thousands of files are read for each of them.
+            task_manager=TaskManager(include_defaults=False),
         )  # fmt: skip
     assert found is not None
     chosen = config.suite.metrics.get(entry.name)
