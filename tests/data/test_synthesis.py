@@ -65,7 +65,7 @@ def test_a_part_cannot_be_made_twice_at_once(in_folder: Path) -> None:
     words = [*WORDS, "data.store=store", "part=1", "parts=2"]
     with locked(Path("store/.part-1-of-2"), "busy"), pytest.raises(ConfigError, match="part 1"):
         make(*words)
-    with locked(Path("store/.lock"), "busy"), pytest.raises(ConfigError, match="as a whole"):
+    with locked(Path("store/.lock"), "busy"), pytest.raises(ConfigError, match="the whole of"):
         make(*words)
 
 
