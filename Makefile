@@ -61,7 +61,7 @@ test-slow: $(READY) ## Runs the tests that take minutes
 	$(PY) -m pytest -m slow
 
 test-cluster: $(READY) ## Runs the tests that need SLURM, on a cluster of their own; says so if there can be none
-	$(PY) -m pytest -m cluster -rs tests/cluster
+	$(PY) -m pytest -m "cluster and not slow" -rs tests/cluster
 
 slurm-up: ## Brings up a real, throw-away SLURM cluster on this machine (Debian or Ubuntu, as root)
 	bash cluster/slurm_up.sh

@@ -41,6 +41,9 @@ def test_every_experiment_composes_and_starts_with_its_claim(name: str) -> None:
     assert lines[0] == "# @package _global_" and lines[1].startswith("# ")
 
 
+SWEEPS = [*options("sweeps"), *(f"scaled/{name}" for name in options("sweeps/scaled"))]
+
+
 def header_of(sweep: str) -> str:
     """What a sweep says before its parameters."""
     return (ROOT / "sweeps" / f"{sweep}.yaml").read_text().split("hydra:")[0]
@@ -48,42 +51,69 @@ def header_of(sweep: str) -> str:
 
 def points(*overrides: str, verb: str = "train") -> list[list[str]]:
     """The overrides of each point of the chosen sweep; of an interval its ends."""
+    return [list(point) for point in product(*axes(*overrides, verb=verb))]
+
+
+def values(*overrides: str, verb: str = "train") -> list[list[str]]:
+    """The first point of the chosen sweep, and those that differ from it in one axis."""
+    lines = axes(*overrides, verb=verb)
+    start = [line[0] for line in lines]
+    return [
+        start,
+        *(
+            [*start[:at], value, *start[at + 1 :]]
+            for at in range(len(lines))
+            for value in lines[at][1:]
+        ),
+    ]
+
+
+def axes(*overrides: str, verb: str) -> list[list[str]]:
+    """The overrides of each axis of the chosen sweep."""
     params = raw(*overrides, verb=verb).hydra.sweeper.params
     given = [f"{key}={value}" for key, value in params.items()]
-    axes = []
+    found = []
     for text, each in zip(given, OverridesParser.create().parse_overrides(given), strict=True):
-        values = [text]
+        line = [text]
         if each.is_interval_sweep():
-            values = [
-                f"{each.key_or_group}={end}" for end in (each.value().start, each.value().end)
-            ]
+            line = [f"{each.key_or_group}={end}" for end in (each.value().start, each.value().end)]
         elif each.is_sweep_override():
-            values = [f"{each.key_or_group}={value}" for value in each.sweep_string_iterator()]
-        axes.append(values)
-    return [list(point) for point in product(*axes)]
+            line = [f"{each.key_or_group}={value}" for value in each.sweep_string_iterator()]
+        found.append(line)
+    return found
 
 
-@pytest.mark.parametrize("name", options("sweeps"))
-def test_every_point_of_every_sweep_composes(name: str) -> None:
+def sweeping(name: str) -> tuple[str, list[str]]:
+    """The verb of a sweep, and the words that choose it."""
+    if name.startswith("scaled/"):
+        name = name.removeprefix("scaled/")
+        experiment = max((e for e in options("experiments") if name.startswith(f"{e}_")), key=len)
+        return "train", [
+            f"experiments={experiment}",
+            f"sweeps={name.removeprefix(f'{experiment}_')}",
+        ]
     header = header_of(name)
     verb = next(verb for verb in VERBS if f"# python {verb}.py" in header)
     chosen = [f"sweeps={name}", *(["data=pairs"] if "data=pairs" in header else [])]
-    chosen += ["experiments=lift_llama8b"] if verb == "adapt" else []
+    return verb, [*chosen, *(["experiments=lift_llama8b"] if verb == "adapt" else [])]
+
+
+@pytest.mark.parametrize("name", SWEEPS)
+def test_every_value_of_every_sweep_composes(name: str) -> None:
+    verb, chosen = sweeping(name)
+    for point in values(*chosen, verb=verb):
+        compose_verb(verb, [*chosen, *point])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SWEEPS)
+def test_every_point_of_every_sweep_composes(name: str) -> None:
+    verb, chosen = sweeping(name)
     for point in points(*chosen, verb=verb):
         compose_verb(verb, [*chosen, *point])
 
 
-@pytest.mark.parametrize("name", options("sweeps/scaled"))
-def test_every_point_of_a_sweep_at_the_scale_of_an_experiment_composes(name: str) -> None:
-    experiment = max((e for e in options("experiments") if name.startswith(f"{e}_")), key=len)
-    chosen = [f"experiments={experiment}", f"sweeps={name.removeprefix(f'{experiment}_')}"]
-    for point in points(*chosen):
-        compose_verb("train", [*chosen, *point])
-
-
-@pytest.mark.parametrize(
-    "name", [*options("sweeps"), *(f"scaled/{n}" for n in options("sweeps/scaled"))]
-)
+@pytest.mark.parametrize("name", SWEEPS)
 def test_every_sweep_says_its_question_its_command_and_its_cost(name: str) -> None:
     header = header_of(name)
     assert header.startswith("# @package _global_\n# ") and "?" in header

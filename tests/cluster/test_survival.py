@@ -128,17 +128,23 @@ def swept(lab: Lab, folder: Path) -> dict[str, Any]:
     }  # fmt: skip
 
 
+BRIEF = (swept, preempted, requeued)
+LASTING = (cancelled, without_daemon, out_of_time, sharded)
+"""Minutes: for `make test-slow`."""
 Outcomes = Callable[[Callable[[Lab, Path], dict[str, Any]]], dict[str, Any]]
 
 
 @pytest.fixture(scope="module")
-def outcome(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outcomes]:
-    """Makes everything happen; gives what came of one of them."""
+def outcome(
+    lab: Lab, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[Outcomes]:
+    """Makes everything happen that is asked about; gives what came of one of them."""
     folder = tmp_path_factory.mktemp("survival")
-    all_of_them = (swept, preempted, requeued, cancelled, without_daemon, out_of_time, sharded)
-    with ThreadPoolExecutor(len(all_of_them)) as pool:
+    slow = any(item.get_closest_marker("slow") for item in request.session.items)
+    happening = (*BRIEF, *LASTING) if slow else BRIEF
+    with ThreadPoolExecutor(len(happening)) as pool:
         known: dict[Any, Future[dict[str, Any]]] = {}
-        for each in all_of_them:
+        for each in happening:
             known[each] = pool.submit(each, lab, folder / each.__name__)
             time.sleep(0.5)
         yield lambda each: known[each].result(600)
@@ -176,6 +182,7 @@ def test_a_preempted_run_goes_on_as_the_same_run(outcome: Outcomes) -> None:
     assert len(logs) == 2 and len({log.name.rpartition("-")[2] for log in logs}) == 1
 
 
+@pytest.mark.slow
 def test_a_run_whose_time_is_up_has_saved_and_goes_on(outcome: Outcomes) -> None:
     found = outcome(out_of_time)
     assert [each.how for each in found["attempts"]] == ["stopped", "finished"]
@@ -189,6 +196,7 @@ def test_a_requeued_run_goes_on(outcome: Outcomes) -> None:
     assert found["made"] == outcome(swept)["made"][0]
 
 
+@pytest.mark.slow
 def test_a_cancelled_run_is_not_requeued_and_goes_on_when_launched_again(
     outcome: Outcomes,
 ) -> None:
@@ -199,6 +207,7 @@ def test_a_cancelled_run_is_not_requeued_and_goes_on_when_launched_again(
     assert found["made"] == outcome(swept)["made"][0]
 
 
+@pytest.mark.slow
 def test_a_run_whose_node_is_lost_leaves_it_to_its_successor(outcome: Outcomes) -> None:
     found = outcome(without_daemon)
     first, second = found["attempts"]
@@ -207,6 +216,7 @@ def test_a_run_whose_node_is_lost_leaves_it_to_its_successor(outcome: Outcomes) 
     assert found["made"] == outcome(out_of_time)["undisturbed"]
 
 
+@pytest.mark.slow
 def test_four_ranks_on_two_nodes_stop_together_outlive_one_and_go_on(outcome: Outcomes) -> None:
     found = outcome(sharded)
     first, second, _ = found["attempts"]

@@ -87,7 +87,11 @@ def ours(small, asked: dict, chat: Chat) -> dict[str, list[Answer]]:
 
 @pytest.mark.parametrize(
     ("chat", "flags"),
-    [(Chat.inst, []), (Chat.template, []), (Chat.template, ["--apply_chat_template"])],
+    [
+        (Chat.inst, []),
+        pytest.param(Chat.template, [], marks=pytest.mark.slow),
+        pytest.param(Chat.template, ["--apply_chat_template"], marks=pytest.mark.slow),
+    ],
 )
 def test_plain_lm_eval_says_and_scores_what_our_probe_does(
     small, model_folder, tmp_path, chat, flags

@@ -54,7 +54,7 @@ def steps_done(folder: Path) -> int:
     return len(path.read_text().splitlines()) if path.exists() else 0
 
 
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_killed_at_random_moments_the_weights_are_bit_identical(
     undisturbed: Path, tmp_path: Path, seed: int
 ) -> None:
@@ -80,6 +80,7 @@ def being_written(folder: Path) -> bool:
     return any((folder / "checkpoints").glob(".step_*.aside"))
 
 
+@pytest.mark.slow
 def test_killed_while_a_checkpoint_is_written_it_goes_on_from_the_one_before(
     undisturbed: Path, tmp_path: Path
 ) -> None:

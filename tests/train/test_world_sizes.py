@@ -89,6 +89,7 @@ def test_torchrun_trains_one_run_as_one_process_does(alone: Path, two: Path) -> 
     assert said(two).count("run folder:") == 1, "one rank speaks"
 
 
+@pytest.mark.slow
 def test_killed_on_two_ranks_it_ends_there_with_the_same_bits(two: Path, tmp_path: Path) -> None:
     folder = tmp_path / "killed"
     process = started(folder, 2, *SMALL, *STEPS, *CUT, f"hydra.run.dir={folder}")
@@ -104,14 +105,14 @@ def test_killed_on_two_ranks_it_ends_there_with_the_same_bits(two: Path, tmp_pat
 def test_killed_it_goes_on_with_any_number_of_processes(alone: Path, tmp_path: Path) -> None:
     folder = tmp_path / "moved"
     words = [*SMALL, *STEPS, f"hydra.run.dir={folder}"]
-    for size, until in ((2, 6), (1, 11), (4, 17)):
+    for size, until in ((2, 6), (4, 13)):
         process = started(folder, size, *words)
         while process.poll() is None and steps_done(folder) < until:
             time.sleep(0.01)
         kill(process)
         assert steps_done(folder) >= until, said(folder)
         words = [f"resume={folder}"]
-    assert started(folder, 2, *words).wait(300) == 0, said(folder)
+    assert started(folder, 1, *words).wait(300) == 0, said(folder)
     same(folder, alone)
 
 

@@ -37,13 +37,24 @@ def kinds_of_run() -> list[str]:
     return list(found.values())
 
 
-@pytest.mark.parametrize("name", kinds_of_run())
+OFTEN = ("film7b", "film7b_window_both", "miniature", "sealong_llama8b")
+"""Answers alone, sliding windows, bare symbols, pairs; the others take minutes."""
+
+
+@pytest.mark.parametrize("name", OFTEN)
 def test_all_layouts_of_an_experiment_agree(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     run.run(composed(name))
     said = capsys.readouterr().out
     assert "all layouts agree" in said
     for layout in ("packed", "shared context", "2 ranks", "4 ranks", "context par", "resumed"):
         assert layout in said
+
+
+@pytest.mark.slow
+def test_all_layouts_of_every_kind_of_experiment_agree(capsys: pytest.CaptureFixture[str]) -> None:
+    for name in kinds_of_run():
+        if name not in OFTEN:
+            test_all_layouts_of_an_experiment_agree(name, capsys)
 
 
 @pytest.fixture
