@@ -39,7 +39,9 @@ def test_without_a_gold_answer_there_is_no_score() -> None:
 def test_figures_may_be_expected_of_every_score_and_of_no_other() -> None:
     golds = {"short": "a", "cloze": '{"<mask-0>": "A"}', "timeline": "I,II"}
     found = {name for kind, gold in golds.items() for name in scores(kind, "a", [gold])}
-    assert {*found, "meteor", "bertscore_recall", "judge"} - {"masks"} == set(expected.SCORES)
+    assert {*found, "meteor", "bertscore_precision", "bertscore_recall", "judge"} - {
+        "masks"
+    } == set(expected.SCORES)
     assert {*Mode, OTHERS} == set(expected.MODES)
 
 

@@ -12,11 +12,16 @@ from fullcontext.adapt import accounts
 from fullcontext.adapt.documents import Question
 from fullcontext.compose import RunInfo
 from fullcontext.config import AdaptConfig, EndpointConfig, LocalConfig
-from fullcontext.store import read_lines, write_aside
+from fullcontext.launch import StopFlag
+from fullcontext.store import locked, read_lines, write_aside
 from fullcontext.track import Tracker
 
 SHOWN = ("exact", "sub_em", "f1", "rouge_l_recall", "meteor", "bertscore_recall", "judge")
 """Scores of the printed table; results.json has all."""
+
+Record = dict[str, Any]
+_WAIT_S = 3600.0
+"""The parts of an array score one after another, all but the first in vain."""
 
 MOST_SHOWN = 400
 """Characters of an answer that are printed; answers.jsonl has all."""
@@ -37,9 +42,9 @@ def write(
         return
     adapters = [content for place in places if (content := stage.read(place))]
     contents = [content for place in answered if (content := stage.read(place))]
-    records = [line for place in answered for line in read_lines(place / "answers.jsonl")]
+    records = _records(answered)
     reasons = _judge(config, records)
-    cut = _paraphrase(config, records)
+    cut = _paraphrased(config, folder, records)
     rows = accounts.means(records)
     costs = [content["costs"] for content in contents]
     found = {
@@ -65,30 +70,47 @@ def _judge(config: AdaptConfig, records: Sequence[dict[str, Any]]) -> dict[str, 
         return {}
     from fullcontext.adapt.judging import judged
 
-    asked = [(_question(record), record["answer"]) for record in records]
-    found = judged(config.judge, asked, Path(config.answers), config.part, config.parts)
+    found = judged(config.judge, _asked(records), Path(config.answers), config.part, config.parts)
     for record, verdict in zip(records, found.verdicts, strict=True):
         record["scores"]["judge"] = verdict
     return {f"judge: {reason}": number for reason, number in found.counted.items()}
 
 
-def _paraphrase(config: AdaptConfig, records: Sequence[dict[str, Any]]) -> dict[str, int]:
-    """Adds METEOR and BERTScore to the scores, as far as they are wanted; texts cut for them."""
+def score_paraphrases(
+    config: AdaptConfig, answered: Sequence[Path], folder: Path, stop: StopFlag
+) -> None:
+    """Scores by METEOR and BERTScore, as far as they are wanted, for `write` to find."""
+    wanted = config.paraphrase
+    if not (wanted.meteor or wanted.bertscore):
+        return
+    from fullcontext.adapt import paraphrase
+
+    with locked(folder / ".paraphrase", "scoring the answers of", wait_s=_WAIT_S):
+        paraphrase.score(wanted, _asked(_records(answered)), folder, stop)
+
+
+def _paraphrased(config: AdaptConfig, folder: Path, records: Sequence[Record]) -> dict[str, int]:
+    """Adds those scores; how many texts were cut for them."""
     wanted = config.paraphrase
     if not (wanted.meteor or wanted.bertscore):
         return {}
     from fullcontext.adapt import paraphrase
 
-    found, counted = paraphrase.scored(
-        wanted, [(_question(record), record["answer"]) for record in records]
-    )
+    found, cut = paraphrase.scored(wanted, _asked(records), folder)
     for record, scores in zip(records, found, strict=True):
         record["scores"] |= scores
-    return counted
+    return cut
 
 
-def _question(record: dict[str, Any]) -> Question:
-    return Question(record["question"], record["text"], tuple(record["gold"]), record["kind"])
+def _records(answered: Sequence[Path]) -> list[Record]:
+    return [line for place in answered for line in read_lines(place / "answers.jsonl")]
+
+
+def _asked(records: Sequence[Record]) -> list[tuple[Question, str]]:
+    return [
+        (Question(r["question"], r["text"], tuple(r["gold"]), r["kind"]), r["answer"])
+        for r in records
+    ]
 
 
 def _note(folder: Path, config: AdaptConfig, info: RunInfo, found: dict[str, Any]) -> None:

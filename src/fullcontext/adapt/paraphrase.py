@@ -1,56 +1,38 @@
-"""Scores that grant other words for the same: METEOR and BERTScore, as LooGLE reports them.
+"""Scores that grant other words for the same: METEOR and BERTScore, which LooGLE reports.
 
 Both need more than this package has: METEOR the package nltk and WordNet, BERTScore an encoder.
+What was scored once is kept in `paraphrase.json` of the adaptation, and not scored again.
 """
 
+import json
+import zipfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from fullcontext.adapt.documents import Question
-from fullcontext.compose import ConfigError
+from fullcontext.compose import ConfigError, plain
 from fullcontext.config import ParaphraseConfig
+from fullcontext.launch import StopFlag
 from fullcontext.model import hub
+from fullcontext.store import fingerprint, write_aside
 
 NOT_TEXT = ("cloze", "timeline")
 """Kinds whose answers are names or numerals: no other word is as good."""
+FILE = "paraphrase.json"
 _BATCH = 32
+_TOGETHER = 512
+"""Answers whose states are held at a time."""
 _NO_LIMIT = 10**9
 """What transformers says of a tokenizer without a longest text is greater than this."""
+_SPACED = ("roberta", "gpt2")
+"""Their tokenizers tell a word at the start of a text from the same word after a space; the
+authors' package reads all as after a space."""
 
-
-def scored(
-    config: ParaphraseConfig, asked: Sequence[tuple[Question, str]]
-) -> tuple[list[dict[str, float]], Counter[str]]:
-    """`meteor` and `bertscore_recall` of each reply, as far as they are wanted and there is a gold
-    answer, of which the best counts; and how many texts the encoder saw only the beginning of.
-
-    Raises ConfigError if what is needed is missing.
-    """
-    found: list[dict[str, float]] = [{} for _ in asked]
-    counted: Counter[str] = Counter()
-    pairs = [
-        (at, gold, reply)
-        for at, (question, reply) in enumerate(asked)
-        if question.kind not in NOT_TEXT
-        for gold in question.answers
-    ]
-
-    def keep(name: str, values: Sequence[float]) -> None:
-        for (at, _, _), value in zip(pairs, values, strict=True):
-            found[at][name] = max(value, found[at].get(name, value))
-
-    if config.meteor:
-        wordnet = load_wordnet()
-        keep("meteor", [meteor(gold, reply, wordnet) for _, gold, reply in pairs])
-    if config.bertscore:
-        encoder = Encoder(config)
-        keep("bertscore_recall", encoder.recall([(gold, reply) for _, gold, reply in pairs]))
-        if encoder.cut:
-            counted[f"texts of more than {encoder.longest} tokens, cut for BERTScore"] = encoder.cut
-    return found, counted
+Asked = Sequence[tuple[Question, str]]
 
 
 def check(config: ParaphraseConfig) -> None:
@@ -58,7 +40,71 @@ def check(config: ParaphraseConfig) -> None:
     if config.meteor:
         load_wordnet()
     if config.bertscore:
-        _architecture(config)
+        Encoder(config)
+
+
+def score(config: ParaphraseConfig, asked: Asked, folder: Path, stop: StopFlag) -> None:
+    """Writes `meteor`, `bertscore_precision` and `bertscore_recall` of each reply into the file of
+    `folder`, as far as they are wanted, not there, and there is a gold answer.
+
+    Raises ConfigError if what is needed is missing, SystemExit(75) after a signal.
+    """
+    from rich.progress import track
+
+    pairs = {(gold, reply) for question, reply in asked for gold in _golds(question)}
+    known = _read(config, folder)
+    left = sorted(pair for pair in pairs if _key(pair) not in known["scores"])
+    if not left:
+        return
+    wordnet = load_wordnet() if config.meteor else None
+    encoder = Encoder(config) if config.bertscore else None
+    starts = range(0, len(left), _TOGETHER)
+    for start in track(starts, "METEOR and BERTScore", transient=True):
+        some = left[start : start + _TOGETHER]
+        found: list[dict[str, float]] = [{} for _ in some]
+        if wordnet is not None:
+            found = [{"meteor": meteor(*pair, wordnet)} for pair in some]
+        if encoder is not None:
+            found = [a | b for a, b in zip(found, encoder.scores(some), strict=True)]
+            known["cut"] = dict(Counter(known["cut"]) + encoder.cut)
+            encoder.cut.clear()
+        known["scores"] |= {_key(pair): each for pair, each in zip(some, found, strict=True)}
+        write_aside(folder / FILE, json.dumps(known))
+        stop.heed()
+
+
+def scored(
+    config: ParaphraseConfig, asked: Asked, folder: Path
+) -> tuple[list[dict[str, float]], Counter[str]]:
+    """What `score` has written of each reply, of several gold answers the best; and how many texts
+    the encoder saw only the beginning of."""
+    known = _read(config, folder)
+    every = [
+        [known["scores"][_key((gold, reply))] for gold in _golds(question)]
+        for question, reply in asked
+    ]
+    found = [
+        {name: max(each[name] for each in some) for name in some[0]} if some else {}
+        for some in every
+    ]
+    return found, Counter(known["cut"])
+
+
+def _golds(question: Question) -> Iterable[str]:
+    return () if question.kind in NOT_TEXT else question.answers
+
+
+def _key(pair: tuple[str, str]) -> str:
+    return fingerprint(list(pair))
+
+
+def _read(config: ParaphraseConfig, folder: Path) -> dict[str, Any]:
+    """What is known for these settings; nothing of others."""
+    path, settings = folder / FILE, plain(config)
+    known = json.loads(path.read_text()) if path.exists() else {}
+    if known.get("settings") == settings:
+        return dict(known)
+    return {"settings": settings, "scores": {}, "cut": {}}
 
 
 def load_wordnet() -> Any:
@@ -72,8 +118,8 @@ def load_wordnet() -> Any:
         ) from error
     try:
         wordnet.ensure_loaded()
-    except (LookupError, OSError) as error:
-        what = "damaged" if isinstance(error, OSError) else "not here"
+    except (LookupError, OSError, zipfile.BadZipFile) as error:
+        what = "not here" if isinstance(error, LookupError) else "damaged"
         raise ConfigError(
             f"paraphrase.meteor needs WordNet, which is {what}; python -m nltk.downloader wordnet,"
             " or set paraphrase.meteor=false"
@@ -107,35 +153,47 @@ class Encoder:
             model = AutoModel.from_pretrained(config.bertscore, use_safetensors=True, **_where())
         except (OSError, ValueError) as error:
             raise _unusable(config, error) from error
-        self.layer, self.cut = config.layer, 0
+        self.layer = config.layer
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.model = model.eval().to(self.device)
-        most = self.tokenizer.model_max_length
-        # RoBERTa's first two positions stand for padding.
-        self.longest = int(most if most < _NO_LIMIT else architecture.max_position_embeddings - 2)
+        self.longest = _longest(architecture, int(self.tokenizer.model_max_length))
+        self.cut: Counter[str] = Counter()
+        """Texts of which only the beginning was seen."""
+        self._lead = " " if architecture.model_type in _SPACED else ""
 
-    def recall(self, pairs: Sequence[tuple[str, str]]) -> list[float]:
-        """R_BERT of (gold, reply) pairs (Zhang et al., 2020, section 3), without weights or
-        rescaling: the mean over the gold answer's tokens of the greatest cosine with a token of
-        the reply. 0 if either is empty."""
-        texts = sorted({text.strip() for pair in pairs for text in pair if text.strip()}, key=len)
+    def scores(self, pairs: Sequence[tuple[str, str]]) -> list[dict[str, float]]:
+        """P_BERT and R_BERT of (gold, reply) pairs (Zhang et al., 2020, section 3), without weights
+        or rescaling: the mean over the tokens of the reply, or of the gold answer, of the greatest
+        cosine with a token of the other. 0 if either has no token."""
+        texts = sorted({text.strip() for pair in pairs for text in pair}, key=lambda t: (len(t), t))
         states: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
         for start in range(0, len(texts), _BATCH):
             some = texts[start : start + _BATCH]
             states |= zip(some, self._states(some), strict=True)
-        return [_recall(states, gold.strip(), reply.strip()) for gold, reply in pairs]
+        found = []
+        for gold, reply in pairs:
+            expected, said = states[gold.strip()], states[reply.strip()]
+            found.append(
+                {
+                    "bertscore_precision": _best(said, expected),
+                    "bertscore_recall": _best(expected, said),
+                }
+            )
+        return found
 
     @torch.no_grad()
     def _states(self, texts: Sequence[str]) -> list[tuple[torch.Tensor, torch.Tensor]]:
         """Of each text its states, (tokens, width), of length 1, and which tokens are of the text
         itself: those that open and close it can be matched, but need not be."""
-        ids = self.tokenizer(list(texts), truncation=False)["input_ids"]
-        self.cut += sum(len(each) > self.longest for each in ids)
+        led = [self._lead + text for text in texts]
+        lengths = [len(each) for each in self.tokenizer(led, truncation=False)["input_ids"]]
+        cut = sum(length > self.longest for length in lengths)
+        if cut:
+            self.cut[f"texts of more than {self.longest} tokens, cut for BERTScore"] += cut
         batch = self.tokenizer(
-            list(texts), padding=True, truncation=True, max_length=self.longest,
-            return_tensors="pt", return_special_tokens_mask=True,
-        )  # fmt: skip
-        special = batch.pop("special_tokens_mask").bool()
+            led, padding=True, truncation=True, max_length=self.longest, return_tensors="pt"
+        )
+        special = torch.isin(batch["input_ids"], torch.tensor(self.tokenizer.all_special_ids))
         hidden = self.model(**batch.to(self.device), output_hidden_states=True).hidden_states
         states = torch.nn.functional.normalize(hidden[self.layer].float(), dim=-1).cpu()
         kept = batch["attention_mask"].bool().cpu()
@@ -167,16 +225,27 @@ def _where() -> dict[str, Any]:
 
 
 def _unusable(config: ParaphraseConfig, error: Exception) -> ConfigError:
+    reason = (str(error).splitlines() or [type(error).__name__])[0]
     return ConfigError(
-        f"paraphrase.bertscore={config.bertscore!r} cannot be loaded"
-        f" ({str(error).splitlines()[0]}); give a local folder, connect to the hub, or set"
+        f"paraphrase.bertscore={config.bertscore!r} cannot be loaded ({reason}); give a local"
+        " folder, connect to the hub, or set"
         " paraphrase.bertscore=null"
     )
 
 
-def _recall(states: dict[str, tuple[torch.Tensor, torch.Tensor]], gold: str, reply: str) -> float:
-    if gold not in states or reply not in states:
+def _longest(architecture: Any, most: int) -> int:
+    """Most tokens of a text: of the tokenizer's limit and the encoder's positions the lesser."""
+    positions = getattr(architecture, "max_position_embeddings", None) or _NO_LIMIT
+    if architecture.model_type == "roberta":  # its first positions stand for padding
+        positions -= architecture.pad_token_id + 1
+    limit = min(most, positions)
+    return limit if limit < _NO_LIMIT else 512
+
+
+def _best(
+    own: tuple[torch.Tensor, torch.Tensor], other: tuple[torch.Tensor, torch.Tensor]
+) -> float:
+    """The mean over a text's own tokens of the greatest cosine with a token of the other text."""
+    if not own[1].any() or not other[1].any():
         return 0.0
-    expected, own = states[gold]
-    best = (expected[own] @ states[reply][0].T).max(dim=1).values
-    return float(best.mean())
+    return float((own[0][own[1]] @ other[0].T).max(dim=1).values.mean())

@@ -81,8 +81,11 @@ def run(config: AdaptConfig, info: RunInfo) -> None:
                 with alone(folder / "documents" / each.id, "adapting to"):
                     work.adapt(each)
                 status["step"], status["steps"] = number, len(own)
+            answered = work.finished()
+            if answered is not None:
+                outcome.score_paraphrases(config, answered, folder, stop)
             with locked(folder / ".results", "writing the results of", wait_s=60):
-                outcome.write(folder, config, info, work.places(), work.finished(), dict(counted))
+                outcome.write(folder, config, info, work.places(), answered, dict(counted))
 
 
 def _job(config: AdaptConfig, id: str, info: RunInfo) -> AbstractContextManager[object]:

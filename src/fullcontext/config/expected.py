@@ -10,7 +10,8 @@ ALL = "val"
 MODES = ("closed_book", "in_context", "others")
 SCORES = (
     "exact", "sub_em", "f1", "bleu_1", "bleu_4", "rouge_1_recall", "rouge_2_recall",
-    "rouge_l_recall", "meteor", "bertscore_recall", "judge", "cloze_exact", "cloze_partial",
+    "rouge_l_recall", "meteor", "bertscore_precision", "bertscore_recall", "judge", "cloze_exact",
+    "cloze_partial",
     "readable", "lsd", "lmd", "sd", "sdd",
 )  # fmt: skip
 """What adapt.py says of an answer."""
@@ -22,7 +23,7 @@ def checked(key: str, expected: Mapping[str, float]) -> None:
 
     `probe/TASK/STATISTIC` is a probe at its only length, `probe/TASK/LENGTH/STATISTIC` the one at
     so many tokens; `eval/TASK/METRIC` is of evaluate.py, by the names of its table, and
-    `adapt/MODE/KIND/SCORE` of adapt.py.
+    `adapt/MODE/KIND/SCORE` of adapt.py, whose kinds are those of the documents, and not checked.
     """
     for name, value in expected.items():
         check.within(f"{key}.{name}", value, -100, 100)
