@@ -16,6 +16,7 @@ from fullcontext.adapt import run as verb
 from fullcontext.adapt import training
 from fullcontext.adapt.documents import Given
 from fullcontext.compose import ROOT, ConfigError, compose_verb
+from tests.adapt.encoders import bert
 from tests.adapt.symbols import SYMBOLS, chosen
 
 WORDS = ["epochs.segments=2", "epochs.both=2", "schedule.peak=0.01"]
@@ -67,6 +68,23 @@ def test_an_adapter_depends_on_seed_and_document_alone(in_folder, info, adapter:
     parts = weights(adapted(info, f"adapter={adapter}", "name=parts", "parts=2", "part=0"))
     assert whole == parts and len(set(whole.values())) == len(whole) == 3
     assert weights(adapted(info, f"adapter={adapter}", "name=other", "seed=1")) != whole
+
+
+def test_the_answers_that_are_there_are_scored_by_another_measure_later(
+    in_folder, info, monkeypatch
+) -> None:
+    folder = adapted(info)
+    before = answers(folder)
+    monkeypatch.setattr(verb.Work, "_train", lambda *_: pytest.fail("it was learnt already"))
+    monkeypatch.setattr(verb.Work, "_answer", lambda *_: pytest.fail("it was asked already"))
+    (in_folder / "bert").mkdir()
+    words = (f"paraphrase.bertscore={bert(in_folder / 'bert').bertscore}", "paraphrase.layer=2")
+    adapted(info, *words)
+    for old, new in zip(before, answers(folder), strict=True):
+        added = {name: new["scores"].pop(name) for name in set(new["scores"]) - set(old["scores"])}
+        assert old == new and set(added) == {"bertscore_precision", "bertscore_recall"}
+    rows = json.loads((folder / "results.json").read_text())["scores"]
+    assert all(0 < row["scores"]["bertscore_recall"]["mean"] <= 1 for row in rows)
 
 
 @pytest.mark.parametrize("adapter", ADAPTERS)

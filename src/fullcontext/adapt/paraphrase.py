@@ -159,6 +159,8 @@ class Encoder:
         self.longest = _longest(architecture, int(self.tokenizer.model_max_length))
         self.cut: Counter[str] = Counter()
         """Texts of which only the beginning was seen."""
+        ends = (self.tokenizer.cls_token_id, self.tokenizer.sep_token_id)
+        self._special = torch.tensor([each for each in ends if each is not None])
         self._lead = " " if architecture.model_type in _SPACED else ""
 
     def scores(self, pairs: Sequence[tuple[str, str]]) -> list[dict[str, float]]:
@@ -193,7 +195,7 @@ class Encoder:
         batch = self.tokenizer(
             led, padding=True, truncation=True, max_length=self.longest, return_tensors="pt"
         )
-        special = torch.isin(batch["input_ids"], torch.tensor(self.tokenizer.all_special_ids))
+        special = torch.isin(batch["input_ids"], self._special)
         hidden = self.model(**batch.to(self.device), output_hidden_states=True).hidden_states
         states = torch.nn.functional.normalize(hidden[self.layer].float(), dim=-1).cpu()
         kept = batch["attention_mask"].bool().cpu()
