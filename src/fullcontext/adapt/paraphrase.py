@@ -250,4 +250,5 @@ def _best(
     """The mean over a text's own tokens of the greatest cosine with a token of the other text."""
     if not own[1].any() or not other[1].any():
         return 0.0
-    return float((own[0][own[1]] @ other[0].T).max(dim=1).values.mean())
+    mean = (own[0][own[1]] @ other[0].T).max(dim=1).values.mean()
+    return min(1.0, float(mean))  # cosines are rounded
