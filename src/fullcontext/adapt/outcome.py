@@ -168,11 +168,14 @@ def _gates(folder: Path, places: Sequence[Path]) -> None:
 
 def show(found: dict[str, Any], records: Sequence[dict[str, Any]], folder: Path) -> None:
     """Prints answers if they are few, then scores and costs."""
+    from rich import box
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
-    console = Console(file=sys.stdout, highlight=False)
+    # A log has no edge: rich would take one of 80 columns.
+    width = None if sys.stdout.isatty() else 120
+    console = Console(file=sys.stdout, highlight=False, width=width)
     for record in records if len(records) <= 8 else []:
         model = "adapted" if record["adapted"] else "as it is"
         console.print(f"[b]{record['mode']}, {model}[/b]: ", end="")
@@ -180,11 +183,13 @@ def show(found: dict[str, Any], records: Sequence[dict[str, Any]], folder: Path)
         console.print(answer[:MOST_SHOWN] + " ..." * (len(answer) > MOST_SHOWN), markup=False)
     names = [n for n in SHOWN if any(n in row["scores"] for row in found["scores"])]
     if names:
-        table = Table(title=escape(str(folder)))
+        table = Table(title=escape(str(folder)), box=box.SIMPLE_HEAD, pad_edge=False)
         for column in ("mode", "adapter"):
             table.add_column(column, no_wrap=True)
-        for column in ("kind", "questions", *names):
-            table.add_column(column.replace("_", " "), overflow="fold")
+        table.add_column("kind", overflow="fold")
+        for column in ("questions", *names):
+            lines = [part for part in column.rpartition("_") if part.strip("_")]
+            table.add_column("\n".join(lines), justify="right", no_wrap=True)
         for row in found["scores"]:
             shown = (row["scores"].get(name, {}).get("mean") for name in names)
             cells = ("" if mean is None else f"{mean:.3f}" for mean in shown)
