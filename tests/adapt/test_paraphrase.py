@@ -136,6 +136,8 @@ def test_nothing_is_scored_twice_and_a_stopped_scoring_goes_on(
     assert scores(encoder, given, tmp_path) == whole and len(scored) == 1
     other = replace(encoder, layer=1)
     assert scores(other, given, tmp_path) != whole and len(scored) == 3
+    (tmp_path / paraphrase.FILE).write_text('{"settings"')
+    assert scores(encoder, given, tmp_path) == whole and len(scored) == 5
 
 
 def test_an_encoder_that_is_not_here_is_named_before_anything_is_learnt(tmp_path) -> None:

@@ -66,8 +66,7 @@ def score(config: ParaphraseConfig, asked: Asked, folder: Path, stop: StopFlag) 
             found = [{"meteor": meteor(*pair, wordnet)} for pair in some]
         if encoder is not None:
             found = [a | b for a, b in zip(found, encoder.scores(some), strict=True)]
-            known["cut"] = dict(Counter(known["cut"]) + encoder.cut)
-            encoder.cut.clear()
+            known["cut"] |= {fingerprint(text): encoder.longest for text in encoder.cut}
         known["scores"] |= {_key(pair): each for pair, each in zip(some, found, strict=True)}
         write_aside(folder / FILE, json.dumps(known))
         stop.heed()
@@ -87,7 +86,9 @@ def scored(
         {name: max(each[name] for each in some) for name in some[0]} if some else {}
         for some in every
     ]
-    return found, Counter(known["cut"])
+    cut = Counter(known["cut"].values())
+    reason = "texts of more than {} tokens, cut for BERTScore"
+    return found, Counter({reason.format(longest): number for longest, number in cut.items()})
 
 
 def _golds(question: Question) -> Iterable[str]:
@@ -101,7 +102,10 @@ def _key(pair: tuple[str, str]) -> str:
 def _read(config: ParaphraseConfig, folder: Path) -> dict[str, Any]:
     """What is known for these settings; nothing of others."""
     path, settings = folder / FILE, plain(config)
-    known = json.loads(path.read_text()) if path.exists() else {}
+    try:
+        known = json.loads(path.read_text()) if path.exists() else {}
+    except ValueError:  # damaged by other hands: scored again
+        known = {}
     if known.get("settings") == settings:
         return dict(known)
     return {"settings": settings, "scores": {}, "cut": {}}
@@ -157,7 +161,7 @@ class Encoder:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.model = model.eval().to(self.device)
         self.longest = _longest(architecture, int(self.tokenizer.model_max_length))
-        self.cut: Counter[str] = Counter()
+        self.cut: set[str] = set()
         """Texts of which only the beginning was seen."""
         ends = (self.tokenizer.cls_token_id, self.tokenizer.sep_token_id)
         self._special = torch.tensor([each for each in ends if each is not None])
@@ -189,9 +193,7 @@ class Encoder:
         itself: those that open and close it can be matched, but need not be."""
         led = [self._lead + text for text in texts]
         lengths = [len(each) for each in self.tokenizer(led, truncation=False)["input_ids"]]
-        cut = sum(length > self.longest for length in lengths)
-        if cut:
-            self.cut[f"texts of more than {self.longest} tokens, cut for BERTScore"] += cut
+        self.cut |= {t for t, length in zip(texts, lengths, strict=True) if length > self.longest}
         batch = self.tokenizer(
             led, padding=True, truncation=True, max_length=self.longest, return_tensors="pt"
         )
