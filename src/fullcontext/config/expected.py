@@ -11,8 +11,7 @@ MODES = ("closed_book", "in_context", "others")
 SCORES = (
     "exact", "sub_em", "f1", "bleu_1", "bleu_4", "rouge_1_recall", "rouge_2_recall",
     "rouge_l_recall", "meteor", "bertscore_precision", "bertscore_recall", "judge", "cloze_exact",
-    "cloze_partial",
-    "readable", "lsd", "lmd", "sd", "sdd",
+    "cloze_partial", "readable", "lsd", "lmd", "sd", "sdd",
 )  # fmt: skip
 """What adapt.py says of an answer."""
 STATISTICS = ("avg", "gap", "litm", "worst", "strict")
