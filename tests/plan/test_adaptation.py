@@ -107,6 +107,19 @@ def test_it_is_printed_as_a_table_or_as_json(capsys) -> None:
     assert {"seconds", "memory_gib", "crossover_questions"} <= set(found)
 
 
+def test_each_point_of_a_sweep_is_planned(capsys) -> None:
+    words = ["experiments=lift_llama8b", "sweeps=lift_segment_tokens", "hardware=a100"]
+    adaptation.run([*words, "plan.format=json"])
+    found = json.loads(capsys.readouterr().out)["points"]
+    assert [each["overrides"][0] for each in found] == [
+        f"segments={{tokens:{n},stride:{n * 3 // 8}}}" for n in (512, 1024, 2048)
+    ]
+    assert len({each["tokens"] for each in found}) == 3, "shorter ones are more, and each is read"
+    adaptation.run(["-m", "experiments=lift_llama8b", "adapter=gated_memory,lora"])
+    said = capsys.readouterr().out.split("\n\n")
+    assert [part.splitlines()[0] for part in said] == ["adapter=gated_memory", "adapter=lora"]
+
+
 def test_what_does_not_compose_is_refused() -> None:
     with pytest.raises(ConfigError, match="document is not given"):
         adaptation.run(["model=tiny"])

@@ -30,6 +30,7 @@ from fullcontext.model import tokenizer
 from fullcontext.plan import hardware, memory, speed, work
 from fullcontext.plan.lengths import OF_ITEM
 from fullcontext.plan.memory import GIB, Memory, Place
+from fullcontext.plan.points import swept
 from fullcontext.plan.weights import weights
 from fullcontext.plan.work import Load
 from fullcontext.probe import source
@@ -72,12 +73,22 @@ class Adaptation:
 
 
 def run(words: Sequence[str]) -> None:
-    """Prints the plan of `adapt.py WORDS`. Raises ConfigError for what does not compose."""
-    config: AdaptConfig = compose_verb("adapt", words)
-    found = plan(config)
-    said = json.dumps(record(found), indent=1)
-    if config.plan.format is not Format.json:
-        said = "\n".join(lines(config, found))
+    """Prints the plan of `adapt.py WORDS`, or of each point of a sweep. Raises ConfigError for what
+    does not compose."""
+    fixed, every, _ = swept(words, "adapt")
+    configs: list[AdaptConfig] = [compose_verb("adapt", [*fixed, *own]) for own in every]
+    plans = [plan(config) for config in configs]
+    if configs[0].plan.format is Format.json:
+        records = [
+            {"overrides": list(own), **record(found)}
+            for own, found in zip(every, plans, strict=True)
+        ]
+        said = json.dumps({"points": records} if len(records) > 1 else record(plans[0]), indent=1)
+    else:
+        said = "\n\n".join(
+            "\n".join([*([" ".join(own)] if own else []), *lines(config, found)])
+            for own, config, found in zip(every, configs, plans, strict=True)
+        )
     sys.stdout.write(said + "\n")
 
 

@@ -44,6 +44,20 @@ def points(words: Sequence[str], takes_trials: bool = False) -> list[Point]:
     there will be with the settings that it starts from. Raises ConfigError for them otherwise, and
     for words that do not compose.
     """
+    fixed, combined, trials = swept(words, "train", takes_trials)
+    made = []
+    for own in combined:
+        cfg = _composed([*fixed, *own], "train")
+        config = compose.typed(_without_hydra(cfg), TrainConfig)
+        made.append(Point(own, config, _profile(cfg)))
+    return made * (trials or 1)
+
+
+def swept(
+    words: Sequence[str], verb: str, takes_trials: bool = False
+) -> tuple[list[str], list[tuple[str, ...]], int]:
+    """The words that all points of a command line share, those of each, and Optuna's trials, as
+    `points` has them. Raises ConfigError as it does."""
     from hydra.errors import HydraException
 
     flags = [word for word in words if word.startswith("-")]
@@ -52,24 +66,19 @@ def points(words: Sequence[str], takes_trials: bool = False) -> list[Point]:
         raise ConfigError(f"plan.py does not know {unknown[0]}; see plan.py --help")
     given = [word for word in words if not word.startswith("-")]
     try:
-        fixed, axes, trials = _axes(given)
+        fixed, axes, trials = _axes(given, verb)
         if trials and not takes_trials:
             raise ConfigError(
                 "hydra/sweeper=optuna chooses its points as it goes; plan one of them, and multiply"
                 f" by hydra.sweeper.n_trials={trials}"
             )
-        combined = list(product(*axes.values()))
-        if len(combined) > MOST:
-            raise ConfigError(f"the sweep has {len(combined):,} points; plan.py plans {MOST:,}")
-        made = []
-        for values in combined:
-            swept = tuple(f"{key}={value}" for key, value in zip(axes, values, strict=True))
-            cfg = _composed([*fixed, *swept])
-            config = compose.typed(_without_hydra(cfg), TrainConfig)
-            made.append(Point(swept, config, _profile(cfg)))
-        return made * (trials or 1)
     except HydraException as error:
         raise ConfigError(str(error).splitlines()[0]) from error
+    combined = list(product(*axes.values()))
+    if len(combined) > MOST:
+        raise ConfigError(f"the sweep has {len(combined):,} points; plan.py plans {MOST:,}")
+    own = [tuple(f"{k}={v}" for k, v in zip(axes, values, strict=True)) for values in combined]
+    return fixed, own, trials
 
 
 def place(config: TrainConfig, profile: Profile, device: str) -> Place:
@@ -80,7 +89,7 @@ def place(config: TrainConfig, profile: Profile, device: str) -> Place:
     return Place(ranks, min(ranks, machine), device)
 
 
-def _axes(words: list[str]) -> tuple[list[str], dict[str, list[str]], int]:
+def _axes(words: list[str], verb: str) -> tuple[list[str], dict[str, list[str]], int]:
     """What is fixed, and each swept key with its values: of the command line and of `sweeps=`.
 
     Beside them the number of Optuna's trials, which have no such keys; 0 where it is not used.
@@ -95,7 +104,7 @@ def _axes(words: list[str]) -> tuple[list[str], dict[str, list[str]], int]:
         for _, each in parsed
         if each.is_sweep_override()
     }
-    sweeper = _composed(fixed).hydra.sweeper
+    sweeper = _composed(fixed, verb).hydra.sweeper
     if "direction" in sweeper:
         return fixed, {}, int(sweeper.n_trials)
     named = {word.partition("=")[0].lstrip("+~") for word in words}
@@ -111,16 +120,20 @@ def _axes(words: list[str]) -> tuple[list[str], dict[str, list[str]], int]:
     return fixed, axes, 0
 
 
-def _composed(words: list[str]) -> Any:
+def _composed(words: list[str], verb: str) -> Any:
     from hydra import initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
+    from hydra.errors import HydraException
 
     compose.register()
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(compose.ROOT / "conf"), version_base="1.3"):
         from hydra import compose as hydra_compose
 
-        return hydra_compose("train", overrides=words, return_hydra_config=True)
+        try:
+            return hydra_compose(verb, overrides=words, return_hydra_config=True)
+        except HydraException as error:
+            raise ConfigError(str(error).splitlines()[0]) from error
 
 
 def _without_hydra(cfg: Any) -> Any:
